@@ -1,0 +1,60 @@
+"""Places on earth: which are valid, how far apart they are, and what light needs between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ..errors import InvalidInputError
+from .model import Point
+
+EARTH_RADIUS_KM = 6371.0088
+"""Mean radius R1 = (2a + b) / 3 of the WGS 84 ellipsoid, as IUGG defines it (Moritz, Geodetic Reference System 1980).
+
+On a sphere of this radius a distance is within 0.6 % of the ellipsoid's.
+"""
+
+
+def distance_km(a: Point, b: Point) -> float:
+    """Great-circle distance in km, by the haversine formula (which keeps its precision for near points)."""
+    south, north = math.radians(a.latitude), math.radians(b.latitude)
+    across = math.radians(b.longitude - a.longitude)
+    chord = math.sin((north - south) / 2) ** 2 + math.cos(south) * math.cos(north) * math.sin(across / 2) ** 2
+    return 2 * EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(chord)))
+
+
+def fibre_floor_ms(km: float) -> float:
+    """The least round-trip time in ms that fibre allows over ``km`` of ground.
+
+    Light in glass covers about 200 km per ms, and has to come back: 1 ms for each 100 km. Real routes need 1.1 times
+    that at best and about twice that as a rule, so a measurement below it means that a place or a measurement is wrong.
+    """
+    return km / 100.0
+
+
+def check_point(latitude: object, longitude: object, field: str = "") -> Point:
+    """Degrees as a Point. ``field`` is the dotted path to the place, put before ``latitude`` and ``longitude``.
+
+    Raises InvalidInputError naming the coordinate that is not a finite number in range; text and booleans are none.
+    """
+    prefix = f"{field}." if field else ""
+    return Point(_degrees(latitude, f"{prefix}latitude", 90), _degrees(longitude, f"{prefix}longitude", 180))
+
+
+def _degrees(value: object, field: str, limit: int) -> float:
+    return check_number(value, field, f"a number of degrees from -{limit} to {limit}", lambda v: abs(v) <= limit)
+
+
+def check_number(value: object, field: str, allowed: str, fits: Callable[[float], bool]) -> float:
+    """The value as a float, when it is an int or a float (no bool), finite, and ``fits`` accepts it.
+
+    Raises InvalidInputError with ``field`` and ``allowed`` otherwise.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:  # an int beyond any float
+            number = math.inf
+        if math.isfinite(number) and fits(number):
+            return number
+    raise InvalidInputError(field, value, allowed)

@@ -1,0 +1,171 @@
+"""What a region must be to be let in. Refuses with the field, the value and what is allowed; changes nothing.
+
+What is allowed and merely odd is ``plausibility``'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from ipaddress import IPv6Address
+from urllib.parse import SplitResult, urlsplit
+
+from ..errors import DuplicateRegionError, InvalidInputError
+from .geo import check_number, check_point
+from .model import CloudProvider, HealthCheck, ProbeKind, Region, parse_enum
+
+REGION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,62}")
+SCHEMES = ("http", "https", "tcp")
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_COMMON_MISTAKES = {"UK": "GB", "EL": "GR"}
+
+_POSITIVE = ("a finite number above 0", lambda v: v > 0)
+_NOT_NEGATIVE = ("a finite number, 0 or more", lambda v: v >= 0)
+_AT_LEAST_ONE = ("a finite number, 1 or more", lambda v: v >= 1)
+_HEALTH_NUMBERS: Mapping[str, tuple[str, Callable[[float], bool]]] = {
+    "interval_s": _POSITIVE,
+    "timeout_s": _POSITIVE,
+    "leak_limit": _AT_LEAST_ONE,
+    "hold_down_s": _NOT_NEGATIVE,
+}
+
+
+def validate_region(region: Region, known_ids: Collection[str], known_countries: Collection[str] | None = None) -> None:
+    """Refuse a region that cannot be registered beside ``known_ids``.
+
+    ``known_countries``: upper-case ISO 3166-1 alpha-2 codes; None accepts any two capital letters. Raises
+    InvalidInputError at the first field that is wrong, DuplicateRegionError when the id is taken. Secrets that stand
+    in an endpoint or a header are not repeated in the error.
+    """
+    check_region_id(region.region_id)
+    if region.region_id in known_ids:
+        raise DuplicateRegionError("region_id", region.region_id, "an id that is not registered yet")
+    parse_enum(CloudProvider, region.provider, "provider")
+    check_point(region.latitude, region.longitude)
+    check_endpoint(region.endpoint, "endpoint")
+    _check_figures(region)
+    _check_country(region.country, known_countries)
+    if region.health is not None:
+        check_health(region.health)
+
+
+def check_region_id(region_id: object) -> str:
+    """The id, when it is one. Raises InvalidInputError."""
+    if isinstance(region_id, str) and REGION_ID.fullmatch(region_id):
+        return region_id
+    allowed = "1 to 63 letters, digits, '.', '_', ':' or '-', the first a letter or a digit"
+    raise InvalidInputError("region_id", region_id, allowed)
+
+
+def check_endpoint(endpoint: object, field: str) -> str:
+    """The URL, when it is http, https or tcp with a host and no user; tcp needs a port. Raises InvalidInputError."""
+    objection = _url_objection(endpoint) if isinstance(endpoint, str) else "not text"
+    if objection is None:
+        return str(endpoint)
+    shown = re.sub(r"(//|^)[^/]*@", r"\1***@", endpoint) if isinstance(endpoint, str) else endpoint
+    allowed = "a URL such as https://eu-west-1.example.com or tcp://10.0.0.7:5432, without user or password"
+    raise InvalidInputError(field, shown, f"{allowed} ({objection})")
+
+
+def check_health(check: HealthCheck, field: str = "health") -> None:
+    """Refuse a health check that could never pass, never fail or never run. Raises InvalidInputError."""
+    parse_enum(ProbeKind, check.kind, f"{field}.kind")
+    for name, (allowed, fits) in _HEALTH_NUMBERS.items():
+        check_number(getattr(check, name), f"{field}.{name}", allowed, fits)
+    if check.slow_ms is not None:
+        check_number(check.slow_ms, f"{field}.slow_ms", f"None, or {_POSITIVE[0]}", _POSITIVE[1])
+    for name, count in (("fall", check.fall), ("rise", check.rise)):
+        if not _is_int(count) or count < 1:
+            raise InvalidInputError(f"{field}.{name}", count, "a whole number, 1 or more")
+    if not isinstance(check.path, str) or not check.path.startswith("/") or _UNPRINTABLE.search(check.path):
+        raise InvalidInputError(f"{field}.path", check.path, "a path that starts with '/', no spaces or line breaks")
+    if check.url is not None:
+        check_endpoint(check.url, f"{field}.url")
+    _check_expectations(check, field)
+    _check_headers(check.headers, f"{field}.headers")
+
+
+def _check_figures(region: Region) -> None:
+    check_number(region.capabilities.max_capacity, "capabilities.max_capacity", *_POSITIVE)
+    check_number(region.current_capacity, "current_capacity", *_NOT_NEGATIVE)
+    check_number(region.cost_multiplier, "cost_multiplier", *_POSITIVE)
+    if region.health_score is not None:
+        allowed = "None (nothing is stated), or a number from 0 to 100"
+        check_number(region.health_score, "health_score", allowed, lambda v: 0 <= v <= 100)
+
+
+def _check_country(country: object, known: Collection[str] | None) -> None:
+    if country is None:
+        return
+    if isinstance(country, str) and re.fullmatch("[A-Z]{2}", country) and (known is None or country in known):
+        return
+    upper = country.strip().upper() if isinstance(country, str) else ""
+    guess = _COMMON_MISTAKES.get(upper, upper)
+    hint = f"did you mean {guess!r}? " if known is not None and guess in known else ""
+    raise InvalidInputError("country", country, f"{hint}None, or two capital letters of ISO 3166-1 (DE, US, JP ...)")
+
+
+def _url_objection(url: str) -> str | None:
+    """Why the URL will not do, or None."""
+    if _UNPRINTABLE.search(url):  # before splitting: urlsplit drops line breaks in silence
+        return "it holds a space or a control character" if url else None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as err:
+        return str(err).lower()
+    if parts.scheme not in SCHEMES:
+        return f"the scheme must be one of {', '.join(SCHEMES)}"
+    if "@" in parts.netloc:
+        return "it names a user"
+    if not _is_host(parts):
+        return "it names no valid host"
+    if port == 0 or parts.netloc.endswith(":") or (parts.scheme == "tcp" and port is None):
+        return "it names no valid port"
+    return None
+
+
+def _is_host(parts: SplitResult) -> bool:
+    """Whether the host is a name in ASCII, an IPv4 address, or an IPv6 address in brackets."""
+    host = parts.hostname or ""
+    if not parts.netloc.startswith("["):
+        return len(host) <= 253 and _HOST.fullmatch(host) is not None
+    try:
+        IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_expectations(check: HealthCheck, field: str) -> None:
+    """Which answers pass: status spans, body text, TLS."""
+    spans = check.statuses
+    if not isinstance(spans, (tuple, list)) or not spans or not all(_is_span(span) for span in spans):
+        raise InvalidInputError(f"{field}.statuses", spans, "spans (low, high) of whole numbers in 100..599")
+    if check.body_contains is not None and (not isinstance(check.body_contains, str) or not check.body_contains):
+        raise InvalidInputError(f"{field}.body_contains", check.body_contains, "None, or text that is not empty")
+    if not isinstance(check.verify_tls, bool):
+        raise InvalidInputError(f"{field}.verify_tls", check.verify_tls, "true or false")
+
+
+def _is_span(span: object) -> bool:
+    if not isinstance(span, (tuple, list)) or len(span) != 2:
+        return False
+    low, high = span
+    return _is_int(low) and _is_int(high) and 100 <= low <= high <= 599
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_headers(headers: Mapping[str, str], field: str) -> None:
+    if not isinstance(headers, Mapping):
+        raise InvalidInputError(field, headers, "names and values")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise InvalidInputError(field, name, "header names of letters, digits and -, without spaces or line breaks")
+        if not isinstance(value, str) or re.search(r"[\r\n\x00]", value):
+            raise InvalidInputError(f"{field}.{name}", "(not shown)", "text without line breaks")
