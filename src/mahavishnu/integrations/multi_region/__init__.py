@@ -1,0 +1,152 @@
+"""Multi-region orchestration: know the regions, watch them, decide where traffic and data belong, move them in time.
+
+Public names are resolved on first use, so that importing the package loads neither a web framework nor a driver.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.failover import FailoverEvent, FailoverStrategy, RecoveryEvent
+    from .core.model import (
+        AdminState,
+        CloudProvider,
+        ComplianceFramework,
+        DataPlacementPolicy,
+        DeploymentSpec,
+        DeploymentType,
+        FailbackMode,
+        HealthCheck,
+        LocalityLevel,
+        Phase,
+        ProbeKind,
+        Region,
+        RegionCapabilities,
+        RegionHealth,
+        RoutingStrategy,
+        SafetyLimits,
+        Service,
+    )
+    from .core.routing import Explanation, RoutingDecision
+    from .errors import (
+        FailoverRefusedError,
+        InvalidInputError,
+        MultiRegionError,
+        NoEligibleRegionError,
+        RefusedError,
+        StoreError,
+        UnavailableError,
+        UnknownRegionError,
+    )
+    from .facts.catalog import region_from_catalog
+    from .settings import Settings, load_settings
+    from .shell.failure import FailureHandler
+    from .shell.locality import DataLocalityOptimizer
+    from .shell.manager import RegionManager
+    from .shell.router import RegionAwareRouter
+    from .surfaces.http.api import MultiRegionAPI
+    from .system import MultiRegionSystem, create_multi_region_system
+
+_WHERE = {
+    "core.failover": ("FailoverEvent", "FailoverStrategy", "RecoveryEvent"),
+    "core.model": (
+        "AdminState",
+        "CloudProvider",
+        "ComplianceFramework",
+        "DataPlacementPolicy",
+        "DeploymentSpec",
+        "DeploymentType",
+        "FailbackMode",
+        "HealthCheck",
+        "LocalityLevel",
+        "Phase",
+        "ProbeKind",
+        "Region",
+        "RegionCapabilities",
+        "RegionHealth",
+        "RoutingStrategy",
+        "SafetyLimits",
+        "Service",
+    ),
+    "core.routing": ("Explanation", "RoutingDecision"),
+    "errors": (
+        "FailoverRefusedError",
+        "InvalidInputError",
+        "MultiRegionError",
+        "NoEligibleRegionError",
+        "RefusedError",
+        "StoreError",
+        "UnavailableError",
+        "UnknownRegionError",
+    ),
+    "facts.catalog": ("region_from_catalog",),
+    "settings": ("Settings", "load_settings"),
+    "shell.failure": ("FailureHandler",),
+    "shell.locality": ("DataLocalityOptimizer",),
+    "shell.manager": ("RegionManager",),
+    "shell.router": ("RegionAwareRouter",),
+    "surfaces.http.api": ("MultiRegionAPI",),
+    "system": ("MultiRegionSystem", "create_multi_region_system"),
+}
+_HOME = {name: module for module, names in _WHERE.items() for name in names}
+
+__all__ = [
+    "AdminState",
+    "CloudProvider",
+    "ComplianceFramework",
+    "DataLocalityOptimizer",
+    "DataPlacementPolicy",
+    "DeploymentSpec",
+    "DeploymentType",
+    "Explanation",
+    "FailbackMode",
+    "FailoverEvent",
+    "FailoverRefusedError",
+    "FailoverStrategy",
+    "FailureHandler",
+    "HealthCheck",
+    "InvalidInputError",
+    "LocalityLevel",
+    "MultiRegionAPI",
+    "MultiRegionError",
+    "MultiRegionSystem",
+    "NoEligibleRegionError",
+    "Phase",
+    "ProbeKind",
+    "RecoveryEvent",
+    "RefusedError",
+    "Region",
+    "RegionAwareRouter",
+    "RegionCapabilities",
+    "RegionHealth",
+    "RegionManager",
+    "RoutingDecision",
+    "RoutingStrategy",
+    "SafetyLimits",
+    "Service",
+    "Settings",
+    "StoreError",
+    "UnavailableError",
+    "UnknownRegionError",
+    "create_multi_region_system",
+    "errors",
+    "load_settings",
+    "region_from_catalog",
+    "settings",
+    "system",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

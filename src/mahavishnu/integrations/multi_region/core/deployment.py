@@ -1,0 +1,223 @@
+"""A deployment as a value: which regions serve a service, in what roles and shares, and where its rollout stands.
+
+Holds no timers: what is due is stored as a time (seconds since the epoch), so that whoever reads it after a crash goes
+on where it was. What happens next is decided in ``rollout.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from .model import DeploymentType, parse_enum
+
+DEPLOYMENTS, OF_RECORD = "deployments/", "of_record/"
+"""Where deployments live, and which one is the plan of record of each service."""
+
+
+class State(StrEnum):
+    """Where a deployment stands."""
+
+    PREPARING = "preparing"
+    BAKING = "baking"
+    SHIFTING = "shifting"
+    SERVING = "serving"
+    COMPLETED = "completed"
+    DEMOTING = "demoting"
+    PROMOTING = "promoting"
+    HALTED = "halted"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+
+
+SETTLED = frozenset({State.SERVING, State.COMPLETED, State.HALTED, State.ROLLED_BACK})
+"""States in which traffic is where it is meant to be, until somebody or something changes that."""
+
+
+class OnFailure(StrEnum):
+    """What a rollout does when a step fails."""
+
+    ROLLBACK = "rollback"
+    HOLD = "hold"
+
+
+class RunState(StrEnum):
+    """How putting the new version into one region stands. ``UNKNOWN``: no answer; never counted as success."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Regions that take traffic together. ``weight``: the part of the traffic, relative to the other groups."""
+
+    name: str
+    regions: tuple[str, ...]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The work in one region. ``at``: when it entered its state. ``attempt`` counts from 1."""
+
+    state: RunState = RunState.PENDING
+    at: float = 0.0
+    attempt: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a deployment's history."""
+
+    at: float
+    state: State
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What must hold before a rollout goes on.
+
+    ``bake_s``: least time that green is warm before any traffic. ``step_bake_s``: least time at each step.
+    ``steps``: green's share of the traffic in percent, rising to 100. ``min_requests``: real requests to green at a
+    step below which nothing is concluded. ``max_error_rate``: share (0..1) of failed requests; ``max_error_increase``:
+    how far above blue's it may be; ``max_latency_factor``: green's mean latency against blue's.
+    ``rollback_window_s``: how long blue stays warm after the last step. ``analyse``: whether steps need evidence.
+    """
+
+    bake_s: float = 0.0
+    step_bake_s: float = 0.0
+    steps: tuple[float, ...] = (100.0,)
+    min_requests: int = 50
+    max_error_rate: float = 0.05
+    max_error_increase: float = 0.02
+    max_latency_factor: float = 1.5
+    rollback_window_s: float = 600.0
+    analyse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waves:
+    """In what order regions get the new version.
+
+    ``groups``: regions wave by wave, fixed at the start. ``max_parallel``: regions at work at once. ``bake_s`` and
+    ``bake_requests``: time and real requests that must pass between waves. ``max_unavailable``: regions that may fail
+    or not answer before the rollout stops. ``deadline_s``: how long one region may take before it is unknown.
+    """
+
+    groups: tuple[tuple[str, ...], ...] = ()
+    max_parallel: int = 1
+    bake_s: float = 0.0
+    bake_requests: int = 0
+    max_unavailable: int = 0
+    deadline_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """One deployment, frozen.
+
+    ``groups``: who takes traffic now. ``previous``: who did before it. ``standby``: regions that stand by, in the
+    order they take over. ``due_at``: when the current state may end. ``held``: why it does not go on, None when
+    nothing is in the way. ``step``: index into ``gates.steps``, -1 before the first. ``term`` grows with each change of
+    the active region and fences the last one out. ``runs``: empty where no code is run. ``primary``: the preferred
+    region of active-passive. ``wanted``: who is to be promoted.
+    """
+
+    deployment_id: str
+    service: str
+    strategy: DeploymentType
+    regions: tuple[str, ...]
+    state: State
+    groups: tuple[Group, ...]
+    created_at: float
+    entered_at: float
+    due_at: float
+    previous: tuple[Group, ...] = ()
+    standby: tuple[str, ...] = ()
+    gates: Gates = Gates()
+    waves: Waves = Waves()
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    step: int = -1
+    held: str | None = None
+    term: int = 1
+    primary: str | None = None
+    wanted: str | None = None
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    history: tuple[Step, ...] = ()
+    replication_strategy: str = "full"
+    failover_strategy: str = "automatic"
+    supersedes: str | None = None
+
+    @property
+    def blue(self) -> tuple[str, ...]:
+        """The regions that served before a blue-green switch."""
+        return next((group.regions for group in self.groups if group.name == "blue"), ())
+
+    @property
+    def green(self) -> tuple[str, ...]:
+        """The regions that a blue-green switch moves to."""
+        return next((group.regions for group in self.groups if group.name == "green"), ())
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The regions that take traffic now."""
+        return tuple(r for group in self.groups if group.weight > 0 for r in group.regions)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Each region's share of the traffic (0..1), equal within its group; 0 for those that stand by."""
+        total = sum(group.weight for group in self.groups) or 1.0
+        shares = dict.fromkeys(self.regions, 0.0)
+        for group in self.groups:
+            for region in group.regions:
+                shares[region] = shares.get(region, 0.0) + group.weight / total / len(group.regions)
+        return shares
+
+    def roles(self) -> dict[str, str]:
+        """Each region's role: its group's name, ``active`` or ``standby``."""
+        named = {region: group.name for group in self.groups for region in group.regions}
+        return {region: named.get(region, "standby") for region in self.regions}
+
+    def with_groups(self, **weights: float) -> tuple[Group, ...]:
+        """The groups with some weights changed, by group name."""
+        return tuple(replace(group, weight=weights.get(group.name, group.weight)) for group in self.groups)
+
+
+def deployment_document(view: DeploymentView) -> dict[str, Any]:
+    """A deployment as plain JSON data."""
+    document: dict[str, Any] = json.loads(json.dumps(asdict(view)))
+    return document
+
+
+def deployment_from_document(document: Mapping[str, Any]) -> DeploymentView:
+    """The deployment that ``deployment_document`` wrote."""
+    waves = document["waves"]
+    return DeploymentView(
+        **{
+            **document,
+            "strategy": parse_enum(DeploymentType, document["strategy"], "strategy"),
+            "state": State(document["state"]),
+            "on_failure": OnFailure(document["on_failure"]),
+            "regions": tuple(document["regions"]),
+            "standby": tuple(document["standby"]),
+            "groups": _groups(document["groups"]),
+            "previous": _groups(document["previous"]),
+            "gates": Gates(**{**document["gates"], "steps": tuple(document["gates"]["steps"])}),
+            "waves": Waves(**{**waves, "groups": tuple(tuple(g) for g in waves["groups"])}),
+            "runs": {r: Run(**{**run, "state": RunState(run["state"])}) for r, run in document["runs"].items()},
+            "history": tuple(Step(s["at"], State(s["state"]), s["why"]) for s in document["history"]),
+        }
+    )
+
+
+def _groups(documents: Any) -> tuple[Group, ...]:
+    return tuple(Group(d["name"], tuple(d["regions"]), d["weight"]) for d in documents)

@@ -1,0 +1,417 @@
+"""The nouns: regions (public and mutable), their frozen copies in a Fleet, services, policies, enums.
+
+Decides nothing. A ``Region`` tells its keeper when a field changes, so that frozen snapshots can be cached safely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Self, TypeVar
+
+from ..errors import InvalidInputError, nearest_hint
+
+
+class CloudProvider(StrEnum):
+    """Who runs the region. ``OTHER`` is for data centres of one's own and providers outside the catalog."""
+
+    AWS = "aws"
+    GCP = "gcp"
+    AZURE = "azure"
+    OCI = "oci"
+    ALIBABA = "alibaba"
+    DIGITALOCEAN = "digitalocean"
+    VULTR = "vultr"
+    IBM = "ibm"
+    LINODE = "linode"
+    OTHER = "other"
+
+
+class ComplianceFramework(StrEnum):
+    """A framework that the operator attests for a region. An attestation, not a property we know."""
+
+    GDPR = "gdpr"
+    CCPA = "ccpa"
+    HIPAA = "hipaa"
+    SOC2 = "soc2"
+    PCI_DSS = "pci_dss"
+    ISO27001 = "iso27001"
+    FEDRAMP = "fedramp"
+
+
+class RoutingStrategy(StrEnum):
+    """How the winner is picked among eligible regions; see ``core/ranking.py`` for each key."""
+
+    LATENCY_BASED = "latency_based"
+    CAPACITY_BASED = "capacity_based"
+    COMPLIANCE_BASED = "compliance_based"
+    COST_BASED = "cost_based"
+    HEALTH_BASED = "health_based"
+    ROUND_ROBIN = "round_robin"
+    DATA_LOCALITY = "data_locality"
+    WEIGHTED = "weighted"
+
+
+class Phase(StrEnum):
+    """What is known of a region's health (L5). Only evidence moves it; ``UNKNOWN`` means no evidence (L2)."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    SATURATED = "saturated"
+    DOWN = "down"
+
+
+class AdminState(StrEnum):
+    """The operator's own word on a region (L11); automation never changes it."""
+
+    ACTIVE = "active"
+    DRAINING = "draining"
+    DRAINED = "drained"
+
+
+class FailbackMode(StrEnum):
+    """How a service returns to a region that recovered (L17)."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+    SCHEDULED = "scheduled"
+
+
+class LocalityLevel(StrEnum):
+    """How far data may stray from where a policy places it."""
+
+    STRICT = "strict"
+    REGION = "region"
+    PREFERRED = "preferred"
+
+
+class DeploymentType(StrEnum):
+    """How a service uses its regions."""
+
+    ACTIVE_ACTIVE = "active-active"
+    ACTIVE_PASSIVE = "active-passive"
+    BLUE_GREEN = "blue-green"
+
+
+_E = TypeVar("_E", bound=StrEnum)
+
+
+def parse_enum(kind: type[_E], value: object, field_name: str) -> _E:
+    """The member that ``value`` names (a member, or a string in any case, ``-`` and ``_`` alike)."""
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, str):
+        wanted = value.strip().lower().replace("-", "_").replace(" ", "_")
+        for member in kind:
+            if member.value.replace("-", "_") == wanted:
+                return member
+    raise InvalidInputError(field_name, value, nearest_hint(str(value), [member.value for member in kind]))
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place on earth in degrees, WGS 84: latitude -90..90, longitude -180..180."""
+
+    latitude: float
+    longitude: float
+
+
+def _unwatched() -> None:
+    """What a region calls on a change before anybody keeps it."""
+
+
+class _Watched:
+    """Calls ``_changed`` after each attribute is set, so that a keeper can drop what it derived."""
+
+    _changed: Callable[[], None] = staticmethod(_unwatched)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name != "_changed":
+            self._changed()
+
+    def _watch(self, changed: Callable[[], None]) -> None:
+        object.__setattr__(self, "_changed", changed)
+
+
+@dataclass(eq=True)
+class RegionCapabilities(_Watched):
+    """What a region can do. ``max_capacity`` and ``current_capacity`` share one unit (requests/s by default).
+
+    ``compliance``: frameworks the operator attests; kept as a tuple.
+    ``features``: free labels, e.g. ``{"gpu", "arm64"}``.
+    """
+
+    compliance: Iterable[ComplianceFramework] = ()
+    max_capacity: float = 100
+    features: Iterable[str] = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "compliance":
+            value = tuple(dict.fromkeys(parse_enum(ComplianceFramework, v, "capabilities.compliance") for v in value))
+        elif name == "features":
+            value = tuple(value)
+        _Watched.__setattr__(self, name, value)
+
+
+@dataclass(eq=True)
+class Region(_Watched):
+    """A region as its owner declares it; mutable, and every change is seen by the next decision.
+
+    ``health_score`` (0..100) is what the owner states until probes have spoken; None: nothing is stated (unknown).
+    ``current_capacity`` is the load now, in the unit of ``capabilities.max_capacity``.
+    ``country`` is ISO 3166-1 alpha-2. ``cost_multiplier``: 1.0 is the provider's reference region.
+    ``health``: how it is probed (``HealthCheck``), None for the manager's defaults.
+    """
+
+    region_id: str
+    name: str = ""
+    provider: CloudProvider = CloudProvider.OTHER
+    location: str = ""
+    latitude: float = 0.0
+    longitude: float = 0.0
+    endpoint: str = ""
+    capabilities: RegionCapabilities = field(default_factory=RegionCapabilities)
+    health_score: float | None = None
+    current_capacity: float = 0
+    cost_multiplier: float = 1.0
+    country: str | None = None
+    health: HealthCheck | None = None
+
+    @property
+    def compliance_frameworks(self) -> tuple[ComplianceFramework, ...]:
+        """The frameworks that the operator attests for this region."""
+        return tuple(self.capabilities.compliance)
+
+    @property
+    def capacity_utilization(self) -> float:
+        """Load as a percentage of the limit, 0 when no limit is set."""
+        limit = self.capabilities.max_capacity
+        return 100.0 * self.current_capacity / limit if limit else 0.0
+
+    def _watch(self, changed: Callable[[], None]) -> None:
+        super()._watch(changed)
+        self.capabilities._watch(changed)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _Watched.__setattr__(self, name, value)
+        if name == "capabilities":
+            value._watch(self._changed)
+
+
+class ProbeKind(StrEnum):
+    """What a probe speaks."""
+
+    HTTP = "http"
+    TCP = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How one region is probed, and how its results are counted.
+
+    Times in seconds. ``fall`` consecutive failures (or ``leak_limit`` in the leaky counter) take it down, ``rise``
+    consecutive passes bring it back once the hold-down is over. ``url`` overrides the endpoint as the target.
+    ``statuses``: accepted HTTP codes as inclusive ranges. ``body_contains``: text that a passing answer must hold.
+    ``slow_ms``: a passing probe slower than this counts as degraded; None: never.
+    """
+
+    kind: ProbeKind = ProbeKind.HTTP
+    path: str = "/healthz"
+    url: str | None = None
+    interval_s: float = 30.0
+    timeout_s: float = 5.0
+    fall: int = 2
+    rise: int = 3
+    leak_limit: float = 4.0
+    hold_down_s: float = 10.0
+    slow_ms: float | None = None
+    statuses: tuple[tuple[int, int], ...] = ((200, 399),)
+    body_contains: str | None = None
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    verify_tls: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RegionHealth:
+    """A region's health as a reader wants it. Rates are fractions 0..1, utilisation is a percentage."""
+
+    region_id: str
+    status: Phase
+    health_score: float
+    error_rate: float
+    capacity_utilization: float
+    latency_ms: float | None
+    reason: str
+    consecutive_failures: int
+    consecutive_successes: int
+    last_checked: float | None
+    circuit_breaker: str
+    admin_state: AdminState
+    held: str | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether new traffic is welcome by health alone."""
+        return self.status is Phase.HEALTHY
+
+
+@dataclass(frozen=True, slots=True)
+class RegionView:
+    """One region, frozen: all that a decision may look at.
+
+    ``held`` is set when safety keeps a region in service although its verdict is down (L9, L10); it says why, and
+    ``serves_as`` is the phase it is then ranked with.
+    ``failed_over`` names why traffic was moved away and has not been given back; ``failed_services`` limits that
+    to some services (None: all).
+    """
+
+    region_id: str
+    name: str
+    provider: CloudProvider
+    point: Point
+    country: str | None
+    endpoint: str
+    phase: Phase
+    health_score: float
+    admin: AdminState
+    load: float
+    max_capacity: float
+    cost_multiplier: float
+    compliance: frozenset[ComplianceFramework]
+    held: str | None = None
+    serves_as: Phase | None = None
+    failed_over: str | None = None
+    failed_services: frozenset[str] | None = None
+
+    @property
+    def standing(self) -> Phase:
+        """The phase that decisions go by: the verdict, or what safety lets the region serve as."""
+        return self.serves_as or self.phase
+
+    @property
+    def utilization(self) -> float:
+        """Load as a fraction of the limit; 0 when no limit is set."""
+        return self.load / self.max_capacity if self.max_capacity else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSpec:
+    """Where a service runs. ``regions`` in order (the first is the primary of active-passive); weights are relative."""
+
+    type: DeploymentType
+    regions: tuple[str, ...]
+    weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service: its host names, how it is routed, which policy binds it, who is shed last (lower priority number)."""
+
+    name: str
+    hosts: tuple[str, ...] = ()
+    strategy: RoutingStrategy = RoutingStrategy.LATENCY_BASED
+    policy: str | None = None
+    deployment: DeploymentSpec | None = None
+    priority: int = 100
+    failback: FailbackMode | None = None
+
+    @property
+    def failback_mode(self) -> FailbackMode:
+        """The stated mode, or the default: manual for active-passive, automatic otherwise (L17)."""
+        if self.failback is not None:
+            return self.failback
+        passive = self.deployment is not None and self.deployment.type is DeploymentType.ACTIVE_PASSIVE
+        return FailbackMode.MANUAL if passive else FailbackMode.AUTO
+
+
+@dataclass(eq=True)
+class DataPlacementPolicy:
+    """Where data and its requests may go.
+
+    ``allowed_regions``: None allows every region that meets the requirements; a list allows only those.
+    ``cross_region_transfer``: whether data may be copied between the allowed regions' outside and inside.
+    """
+
+    name: str
+    compliance_requirements: Iterable[ComplianceFramework] = ()
+    allowed_regions: Iterable[str] | None = None
+    locality_level: LocalityLevel = LocalityLevel.STRICT
+    cross_region_transfer: bool = False
+    policy_id: str = ""
+
+    def __post_init__(self) -> None:
+        self.compliance_requirements = tuple(
+            parse_enum(ComplianceFramework, v, "compliance_requirements") for v in self.compliance_requirements
+        )
+        self.locality_level = parse_enum(LocalityLevel, self.locality_level, "locality_level")
+        self.allowed_regions = None if self.allowed_regions is None else tuple(self.allowed_regions)
+        self.policy_id = self.policy_id or slug(self.name)
+
+
+def slug(name: str) -> str:
+    """A name as an id: lower case, words joined by ``-``."""
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """One policy, frozen, as decisions read it."""
+
+    policy_id: str
+    name: str
+    requirements: frozenset[ComplianceFramework]
+    allowed_regions: frozenset[str] | None
+    locality_level: LocalityLevel
+    cross_region_transfer: bool
+
+    @classmethod
+    def of(cls, policy: DataPlacementPolicy) -> Self:
+        """The frozen copy of a policy."""
+        allowed = policy.allowed_regions
+        return cls(
+            policy_id=policy.policy_id,
+            name=policy.name,
+            requirements=frozenset(policy.compliance_requirements),
+            allowed_regions=None if allowed is None else frozenset(allowed),
+            locality_level=policy.locality_level,
+            cross_region_transfer=policy.cross_region_transfer,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyLimits:
+    """What automation may never exceed (L9).
+
+    ``min_serving``: regions that always stay in service. ``max_removed``: the share of all capacity (0..1) that
+    automation may take out within ``window_s`` seconds. ``headroom``: the share of a region's limit kept free when
+    load is moved onto it (L7). ``blind_share``: when more than this share of targets fails at once, the observer
+    is distrusted, not the regions (L2, L10).
+    """
+
+    min_serving: int = 1
+    max_removed: float = 0.5
+    window_s: float = 60.0
+    headroom: float = 0.1
+    blind_share: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything a decision needs, frozen. Regions are in order of registration.
+
+    ``revision`` is the store's: it counts changes of intent. ``generation`` counts every change that this process has
+    seen, of health and load too; two fleets of one generation are the same object. ``frozen``: why automation is
+    stopped, None when it is not.
+    """
+
+    revision: int
+    regions: Mapping[str, RegionView]
+    services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))
+    policies: Mapping[str, PolicyView] = field(default_factory=lambda: MappingProxyType({}))
+    limits: SafetyLimits = SafetyLimits()
+    frozen: str | None = None
+    generation: int = 0
