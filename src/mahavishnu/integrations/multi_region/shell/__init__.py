@@ -1,0 +1,1 @@
+"""Observes, asks the core, acts, records."""
