@@ -1,0 +1,170 @@
+"""Changes of declared intent: check, write as one transaction with its events, take over. Refused: unchanged."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping
+
+from mahavishnu.integrations.multi_region.core.events import Event, EventKind
+from mahavishnu.integrations.multi_region.core.intent import (
+    LIMITS_KEY,
+    POLICIES,
+    REGIONS,
+    SERVICES,
+    Change,
+    ChangeKind,
+    Document,
+    World,
+    check_policy,
+    check_service,
+    check_world,
+    difference,
+    policy_document,
+    policy_key,
+    region_document,
+    region_key,
+    service_document,
+    service_key,
+)
+from mahavishnu.integrations.multi_region.core.model import DataPlacementPolicy, Region, Service
+from mahavishnu.integrations.multi_region.core.targets import TargetRules, check_target, target_url
+from mahavishnu.integrations.multi_region.core.validation import validate_region
+from mahavishnu.integrations.multi_region.errors import (
+    InvalidInputError,
+    RefusedError,
+    UnknownRegionError,
+    UnknownServiceError,
+    nearest_hint,
+)
+from mahavishnu.integrations.multi_region.facts import catalog, places
+from mahavishnu.integrations.multi_region.facts.checks import place_warnings
+from mahavishnu.integrations.multi_region.ports.clock import Clock
+
+from .journal import Journal
+from .registry import Registry
+
+KINDS: Mapping[tuple[str, ChangeKind], EventKind] = {
+    (REGIONS, ChangeKind.ADD): EventKind.REGION_REGISTERED,
+    (REGIONS, ChangeKind.UPDATE): EventKind.REGION_UPDATED,
+    (REGIONS, ChangeKind.REMOVE): EventKind.REGION_REMOVED,
+    (SERVICES, ChangeKind.ADD): EventKind.SERVICE_DECLARED,
+    (SERVICES, ChangeKind.UPDATE): EventKind.SERVICE_DECLARED,
+    (SERVICES, ChangeKind.REMOVE): EventKind.SERVICE_REMOVED,
+    (POLICIES, ChangeKind.ADD): EventKind.POLICY_REGISTERED,
+    (POLICIES, ChangeKind.UPDATE): EventKind.POLICY_REGISTERED,
+    (POLICIES, ChangeKind.REMOVE): EventKind.POLICY_REMOVED,
+}
+"""What each change is called in the log."""
+
+
+class Intentions:
+    """Writes what people declare."""
+
+    def __init__(self, registry: Registry, journal: Journal, clock: Clock, rules: TargetRules) -> None:
+        self._registry = registry
+        self._journal = journal
+        self._clock = clock
+        self._rules = rules
+
+    async def register(self, region: Region, actor: str) -> list[str]:
+        """Add one region; returns warnings."""
+        self._check(region, self._registry.regions)
+        key, document = region_key(region.region_id), region_document(region)
+        revision = await self._write([Change(ChangeKind.ADD, key, None, document)], actor)
+        self._registry.adopt(region, document, revision)
+        return [str(warning) for warning in place_warnings(region)]
+
+    async def update(self, region: Region, actor: str) -> list[str]:
+        """Replace one region's declaration; returns warnings."""
+        if region.region_id not in self._registry.regions:
+            raise UnknownRegionError(region.region_id, list(self._registry.regions))
+        self._check(region, ())
+        await self._replace({region_key(region.region_id): region_document(region)}, actor)
+        return [str(warning) for warning in place_warnings(region)]
+
+    async def unregister(self, region_id: str, actor: str) -> None:
+        """Remove one region, unless something declared still names it."""
+        if region_id not in self._registry.regions:
+            raise UnknownRegionError(region_id, list(self._registry.regions))
+        for service in self._registry.services.values():
+            if service.deployment is not None and region_id in service.deployment.regions:
+                text = f"service {service.name} runs in {region_id}: change or remove the service first"
+                raise RefusedError("region_in_use", text)
+        await self._replace({region_key(region_id): None}, actor)
+
+    async def put_service(self, service: Service, actor: str) -> None:
+        """Declare or replace one service."""
+        check_service(service, self._registry.regions, self._registry.policies)
+        await self._replace({service_key(service.name): service_document(service)}, actor)
+
+    async def remove_service(self, name: str, actor: str) -> None:
+        """Remove one service."""
+        if name not in self._registry.services:
+            raise UnknownServiceError("service", name, nearest_hint(name, list(self._registry.services)))
+        await self._replace({service_key(name): None}, actor)
+
+    async def put_policy(self, policy: DataPlacementPolicy, actor: str) -> None:
+        """Register or replace one policy."""
+        check_policy(policy, known_region_ids(self._registry.regions))
+        await self._replace({policy_key(policy.policy_id): policy_document(policy)}, actor)
+
+    async def apply(self, world: World, dry_run: bool, actor: str) -> list[Change]:
+        """Make a world the intent, all or nothing; what changed, or would."""
+        seen: list[str] = []
+        for region in world.regions:
+            self._check(region, seen)
+            seen.append(region.region_id)
+        check_world(world, known_region_ids(()))
+        if self._registry.regions and not world.regions:
+            raise RefusedError("min_serving", "this world has no region, and would leave none in service")
+        changes = difference(self._declared(), world.documents())
+        if changes and not dry_run:
+            self._take_over(changes, await self._write(changes, actor))
+        return changes
+
+    def check_load(self, load: float) -> None:
+        """Refuse a load that is no number of 0 or more."""
+        if isinstance(load, bool) or not isinstance(load, int | float) or not 0 <= load < math.inf:
+            raise InvalidInputError("current_capacity", load, "a number of 0 or more")
+
+    def _check(self, region: Region, known_ids: Collection[str]) -> None:
+        validate_region(region, known_ids, known_countries=places.countries())
+        check_target(region.endpoint, self._rules)
+        if region.health is not None and region.health.url is not None:
+            check_target(target_url(region.endpoint, region.health), self._rules, "health.url")
+
+    def _declared(self) -> dict[str, Document]:
+        """What is declared now. Limits count only once somebody has declared them."""
+        prefixes = (REGIONS, SERVICES, POLICIES, LIMITS_KEY)
+        return {k: d for k, d in self._registry.documents.items() if k.startswith(prefixes)}
+
+    async def _replace(self, wanted: Mapping[str, Document | None], actor: str) -> None:
+        declared = self._declared()
+        before = {key: declared[key] for key in wanted if key in declared}
+        after = {key: document for key, document in wanted.items() if document is not None}
+        changes = difference(before, after)
+        if changes:
+            self._take_over(changes, await self._write(changes, actor))
+
+    async def _write(self, changes: list[Change], actor: str) -> int:
+        values = {c.key: None if c.after is None else json.dumps(c.after, sort_keys=True) for c in changes}
+        known = self._registry.documents
+        guards = {c.key: self._registry.revisions.get(c.key, 0) if c.key in known else 0 for c in changes}
+        events = [self._event(change, actor) for change in changes]
+        return (await self._journal.record(values, events, guards)).revision
+
+    def _take_over(self, changes: list[Change], revision: int) -> None:
+        for change in changes:
+            self._registry.accept(change.key, change.after, revision)
+
+    def _event(self, change: Change, actor: str) -> Event:
+        prefix, _, name = change.key.partition("/")
+        kind = KINDS.get((prefix + "/", change.kind), EventKind.LIMITS_CHANGED)
+        reason = "changed: " + ", ".join(change.fields) if change.kind is ChangeKind.UPDATE else ""
+        return Event(kind, self._clock.now(), name or prefix, actor, reason, change.before, change.after)
+
+
+def known_region_ids(registered: Iterable[str]) -> list[str]:
+    """Every region id that a policy may name: registered ones and the catalog's."""
+    return [*registered, *(region.region_id for region in catalog.all_regions())]

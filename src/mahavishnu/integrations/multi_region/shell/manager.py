@@ -1,0 +1,353 @@
+"""RegionManager: registers regions, watches their health, hands out Fleet snapshots, carries the operator's word.
+
+Every change of intent is one store transaction with its event; it counts only once the store has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mahavishnu.integrations.multi_region.core.events import Event, EventKind
+from mahavishnu.integrations.multi_region.core.health import HealthState
+from mahavishnu.integrations.multi_region.core.intent import (
+    Change,
+    World,
+)
+from mahavishnu.integrations.multi_region.core.model import (
+    AdminState,
+    DataPlacementPolicy,
+    Fleet,
+    HealthCheck,
+    Phase,
+    Region,
+    RegionHealth,
+    SafetyLimits,
+    Service,
+)
+from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Drain, Failure, Freeze
+from mahavishnu.integrations.multi_region.errors import HistoryGoneError, UnknownRegionError
+from mahavishnu.integrations.multi_region.ports.clock import Clock, SystemClock
+from mahavishnu.integrations.multi_region.ports.probe import Probe
+from mahavishnu.integrations.multi_region.ports.sink import Sink
+from mahavishnu.integrations.multi_region.ports.store import MemoryStore, Store
+from mahavishnu.integrations.multi_region.settings import Settings, load_settings
+
+from .guard import Listener, ServingGuard
+from .intentions import Intentions
+from .journal import Journal
+from .monitor import HealthMonitor, MonitorHooks
+from .operations import Operations
+from .recorder import Recorder
+from .registry import Registry
+
+
+class RegionManager:
+    """The regions, their health, and what stands over them.
+
+    Built from nothing it keeps everything in memory and probes nobody; ``create_multi_region_system`` gives it real
+    probes and a store. Times in seconds; None takes the setting of that name.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store | None = None,
+        probe: Probe | None = None,
+        clock: Clock | None = None,
+        sinks: Sequence[Sink] = (),
+        health_check: HealthCheck | None = None,
+        circuit_breaker_threshold: int | None = None,
+        limits: SafetyLimits | None = None,
+        settings: Settings | None = None,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        settings = settings or load_settings()
+        self.clock = clock or SystemClock()
+        self.store = store or MemoryStore()
+        self.journal = Journal(self.store, self.clock, sinks)
+        self.recorder = Recorder(self.journal, self.clock)
+        self.registry = Registry(limits or settings.safety_limits())
+        self.guard = ServingGuard(self.registry, self.recorder, self.clock)
+        self.health_check = health_check or settings.health_check()
+        self.monitor = HealthMonitor(
+            regions=self.registry.regions,
+            states=self.registry.health,
+            clock=self.clock,
+            probe=probe,
+            default_check=self.health_check,
+            breaker_threshold=circuit_breaker_threshold or settings.circuit_breaker_threshold,
+            blind_share=lambda: self.registry.limits.blind_share,
+            hooks=MonitorHooks(self.guard.changed, self._blindness_changed, self.guard.review),
+            dice=dice,
+        )
+        self._intentions = Intentions(self.registry, self.journal, self.clock, settings.target_rules())
+        self._operations = Operations(self.registry, self.journal, self.clock)
+        self._follower: asyncio.Task[None] | None = None
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def initialize(self) -> None:
+        """Load what the store holds, then watch the store and the regions. Safe to call twice."""
+        if self._follower is not None:
+            return
+        revision = await self._reload()
+        self._follower = asyncio.create_task(self._follow(revision), name="store watch")
+        self.monitor.start()
+
+    async def close(self) -> None:
+        """Stop watching, record what is waiting, let go of probes and store."""
+        await self.monitor.close()
+        await self.recorder.close()
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+            self._follower = None
+        await self.journal.close()
+        await self.store.close()
+
+    async def __aenter__(self) -> RegionManager:
+        await self.initialize()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- what the spec names ------------------------------------------------------------------
+
+    @property
+    def regions(self) -> dict[str, Region]:
+        """The registered regions by id; mutable, and a change is seen by the next decision."""
+        return self.registry.regions
+
+    async def register_region(self, region: Region, *, actor: str = "library") -> list[str]:
+        """Add a region; returns warnings about what is allowed but probably not meant.
+
+        Raises InvalidInputError naming the field, DuplicateRegionError; then nothing was changed.
+        """
+        warnings = await self._intentions.register(region, actor)
+        self.monitor.follow_table()
+        return warnings
+
+    async def update_region(self, region: Region, *, actor: str = "library") -> list[str]:
+        """Replace a region's declaration. Raises UnknownRegionError, InvalidInputError."""
+        return await self._intentions.update(region, actor)
+
+    async def unregister_region(self, region_id: str, *, actor: str = "library") -> None:
+        """Remove a region. Raises UnknownRegionError; RefusedError while a service or policy names it."""
+        await self._intentions.unregister(region_id, actor)
+        self.monitor.follow_table()
+
+    def get_region(self, region_id: str) -> Region:
+        """The region of that id. Raises UnknownRegionError naming the nearest."""
+        region = self.regions.get(region_id)
+        if region is None:
+            raise UnknownRegionError(region_id, list(self.regions))
+        return region
+
+    def list_regions(self, healthy_only: bool = False) -> list[Region]:
+        """Registered regions in order; with ``healthy_only`` those whose health and operator welcome traffic."""
+        fleet = self.snapshot()
+        if not healthy_only:
+            return list(self.regions.values())
+        return [
+            self.regions[view.region_id]
+            for view in fleet.regions.values()
+            if view.phase is Phase.HEALTHY and view.admin is AdminState.ACTIVE and view.failed_over is None
+        ]
+
+    async def get_region_health(self, region_id: str) -> RegionHealth:
+        """What is known of a region's health. Raises UnknownRegionError."""
+        return self.health_of(region_id)
+
+    def health_of(self, region_id: str) -> RegionHealth:
+        """The same, without awaiting."""
+        region = self.get_region(region_id)
+        view = self.snapshot().regions[region_id]
+        state = self.monitor.states.get(region_id, HealthState())
+        stated = not state.judged and region.health_score is not None
+        return RegionHealth(
+            region_id=region_id,
+            status=view.phase,
+            health_score=view.health_score,
+            error_rate=state.error_rate,
+            capacity_utilization=region.capacity_utilization,
+            latency_ms=state.latency_ms,
+            reason="stated by its owner" if stated else state.reason,
+            consecutive_failures=state.fails,
+            consecutive_successes=state.passes,
+            last_checked=self._seen_at(state),
+            circuit_breaker=state.breaker.value,
+            admin_state=view.admin,
+            held=view.held,
+        )
+
+    def _seen_at(self, state: HealthState) -> float | None:
+        """When a region last gave evidence, in seconds since the epoch."""
+        if state.last_seen is None:
+            return None
+        return self.clock.now() - (self.clock.monotonic() - state.last_seen)
+
+    def get_stats(self) -> dict[str, Any]:
+        """Counts of regions by health, load and capacity in all, and what is wrong with the watching itself."""
+        views = self.snapshot().regions.values()
+        by_phase = {phase.value: sum(v.phase is phase for v in views) for phase in Phase}
+        capacity, load = sum(v.max_capacity for v in views), sum(v.load for v in views)
+        return {
+            "total_regions": len(views),
+            "healthy_regions": by_phase[Phase.HEALTHY.value],
+            "regions_by_phase": by_phase,
+            "total_capacity": capacity,
+            "current_capacity": load,
+            "capacity_utilization": 100.0 * load / capacity if capacity else 0.0,
+            "drained_regions": sorted(self.registry.drains),
+            "failed_over_regions": sorted(self.registry.failures),
+            "held_regions": {region_id: held[0].text for region_id, held in self.registry.held.items()},
+            "observer_blind": self.monitor.blind,
+            "automation_frozen": self.snapshot().frozen,
+            "store_lost": self.recorder.store_lost,
+            "revision": self.registry.revision,
+        }
+
+    # --- evidence -----------------------------------------------------------------------------
+
+    def report_outcome(self, region_id: str, ok: bool, latency_ms: float | None = None) -> None:
+        """Tell how a real request to a region went (L4). Raises UnknownRegionError."""
+        self.get_region(region_id)
+        self.monitor.report(region_id, ok, latency_ms)
+
+    def report_load(self, region_id: str, load: float) -> None:
+        """Tell a region's load now, in the unit of its limit. Raises UnknownRegionError, InvalidInputError."""
+        self._intentions.check_load(load)
+        self.get_region(region_id).current_capacity = load
+
+    def doubt_since(self, region_id: str) -> float | None:
+        """Monotonic time of the first bad sign in a region's current trouble, None when there is none."""
+        return self.monitor.states.get(region_id, HealthState()).doubt_since
+
+    def subscribe(self, listener: Listener) -> None:
+        """Be told of each verdict that takes effect; the listener must return at once."""
+        self.guard.subscribe(listener)
+
+    # --- intent -------------------------------------------------------------------------------
+
+    def snapshot(self) -> Fleet:
+        """Everything a decision needs, frozen; the same object until something changes."""
+        return self.registry.fleet()
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The declared services by name."""
+        return self.registry.services
+
+    @property
+    def policies(self) -> Mapping[str, DataPlacementPolicy]:
+        """The registered policies by id."""
+        return self.registry.policies
+
+    async def apply(self, world: World, *, dry_run: bool = False, actor: str = "library") -> list[Change]:
+        """Make the declared world the intent, all or nothing; returns what changed, or would.
+
+        Raises InvalidInputError and its kin for a world that does not hold together, StaleRevisionError when somebody
+        changed the same thing meanwhile, RefusedError when it would empty a service; then nothing was changed.
+        """
+        changes = await self._intentions.apply(world, dry_run, actor)
+        self.monitor.follow_table()
+        return changes
+
+    async def put_service(self, service: Service, *, actor: str = "library") -> None:
+        """Declare or replace one service. Raises UnknownPolicyError, UnknownRegionError."""
+        await self._intentions.put_service(service, actor)
+
+    async def remove_service(self, name: str, *, actor: str = "library") -> None:
+        """Remove one service. Raises UnknownServiceError."""
+        await self._intentions.remove_service(name, actor)
+
+    async def put_policy(self, policy: DataPlacementPolicy, *, actor: str = "library") -> None:
+        """Register or replace one policy. Raises UnknownRegionError."""
+        await self._intentions.put_policy(policy, actor)
+
+    async def put_placement(self, data_id: str, regions: tuple[str, ...]) -> None:
+        """Remember which regions hold a piece of data. Raises UnknownRegionError."""
+        for region_id in regions:
+            self.get_region(region_id)
+        await self._operations.put_placement(data_id, regions)
+
+    def holders(self, data_id: str) -> tuple[str, ...]:
+        """The regions known to hold a piece of data, empty when none is."""
+        return self.registry.placements.get(data_id, ())
+
+    # --- the operator's word ------------------------------------------------------------------
+
+    async def drain(
+        self, region_id: str, *, by: str, reason: str, override: BreakGlass | None = None, finished: bool = True
+    ) -> Drain:
+        """Take a region out of service until ``undrain`` (L11); ``finished=False`` leaves it draining.
+
+        Raises UnknownRegionError; FailoverRefusedError when a safety rule forbids it (L7, L9).
+        """
+        self.get_region(region_id)
+        return await self._operations.drain(region_id, by, reason, override, finished)
+
+    async def undrain(self, region_id: str, *, by: str, reason: str = "") -> None:
+        """Lift an operator's drain. Raises UnknownRegionError; RefusedError when there is none."""
+        self.get_region(region_id)
+        await self._operations.undrain(region_id, by, reason)
+
+    async def freeze(self, *, by: str, reason: str) -> Freeze:
+        """Stop automation: verdicts are still reached, nothing is moved until ``unfreeze``."""
+        return await self._operations.freeze(by, reason)
+
+    async def unfreeze(self, *, by: str, reason: str = "") -> None:
+        """Let automation act again; regions held meanwhile are looked at at once."""
+        await self._operations.unfreeze(by, reason)
+        self.guard.review()
+
+    async def mark_failed(self, region_id: str, failure: Failure, event: Event) -> int:
+        """Record that a region's traffic was moved away; the store's revision. Used by FailureHandler."""
+        return await self._operations.mark_failed(region_id, failure, event)
+
+    async def clear_failed(self, region_id: str, event: Event, keep: Failure | None = None) -> int:
+        """Record that a region's traffic may return (except for what ``keep`` still names)."""
+        return await self._operations.clear_failed(region_id, event, keep)
+
+    # --- following the store ------------------------------------------------------------------
+
+    async def _follow(self, after: int) -> None:
+        """Take over what other processes commit; after a gap in the history, load again."""
+        while True:
+            try:
+                async for changes in self.store.watch(after=after):
+                    for key, text in changes.values.items():
+                        self._accept(key, text, changes.revision)
+                    self.monitor.follow_table()
+                return
+            except HistoryGoneError:
+                after = await self._reload()
+
+    async def _reload(self) -> int:
+        """Make memory what the store holds; the revision it is now at."""
+        loaded = await self.store.load()
+        for key in self.registry.documents.keys() - loaded.entries.keys():
+            self._accept(key, None, loaded.revision)
+        for key, entry in loaded.entries.items():
+            self._accept(key, entry.value, entry.revision)
+        self.registry.revision = loaded.revision
+        self.monitor.follow_table()
+        return loaded.revision
+
+    def _accept(self, key: str, text: str | None, revision: int) -> None:
+        if not key.startswith("events"):
+            self.registry.accept_text(key, text, revision)
+
+    def _blindness_changed(self, blind: bool) -> None:
+        kind = EventKind.OBSERVER_BLIND if blind else EventKind.OBSERVER_SIGHTED
+        failing = [rid for rid, state in self.monitor.states.items() if state.fails]
+        why = (
+            "most targets fail at once: the observer is distrusted, regions are kept"
+            if blind
+            else "targets answer again"
+        )
+        self.recorder.soon(Event(kind, self.clock.now(), "observer", reason=why, details={"failing": failing}))

@@ -1,0 +1,164 @@
+"""Watches regions: one schedule each, jittered, in one pool; counts what probes and real traffic say.
+
+What an observation means is decided in ``core/health.py``; what follows from a verdict, by whoever listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mahavishnu.integrations.multi_region.core.health import (
+    HealthState,
+    Observation,
+    observer_blind,
+    probed,
+    reported,
+    ticked,
+)
+from mahavishnu.integrations.multi_region.core.model import HealthCheck, Region
+from mahavishnu.integrations.multi_region.ports.clock import Clock
+from mahavishnu.integrations.multi_region.ports.probe import Probe, ProbeResult
+
+TICK_S = 0.5
+"""How often silence and pauses are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorHooks:
+    """Whom the monitor tells: of a region's new state, and of its own blindness beginning or ending."""
+
+    changed: Callable[[str, HealthState, HealthState], None]
+    blind: Callable[[bool], None]
+    ticked: Callable[[], None]
+
+
+class HealthMonitor:
+    """Probes the regions of a table and keeps a HealthState for each."""
+
+    def __init__(
+        self,
+        regions: dict[str, Region],
+        states: dict[str, HealthState],
+        clock: Clock,
+        probe: Probe | None,
+        default_check: HealthCheck,
+        breaker_threshold: int,
+        blind_share: Callable[[], float],
+        hooks: MonitorHooks,
+        dice: Callable[[], float],
+    ) -> None:
+        self._regions = regions
+        self.states = states
+        self._clock = clock
+        self._probe = probe
+        self._default = default_check
+        self._threshold = breaker_threshold
+        self._blind_share = blind_share
+        self._hooks = hooks
+        self._dice = dice
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ticker: asyncio.Task[None] | None = None
+        self.blind = False
+
+    def start(self) -> None:
+        """Begin to watch every region in the table, and the time."""
+        if self._ticker is None:
+            self._ticker = asyncio.create_task(self._tick_forever(), name="health ticks")
+        self.follow_table()
+
+    def follow_table(self) -> None:
+        """One schedule for each region in the table, none for any other."""
+        for region_id in [r for r in self._tasks if r not in self._regions]:
+            self._tasks.pop(region_id).cancel()
+            self.states.pop(region_id, None)
+        if self._probe is None or self._ticker is None:
+            return
+        for region_id in self._regions:
+            if region_id not in self._tasks:
+                self._tasks[region_id] = asyncio.create_task(self._watch(region_id), name=f"probe {region_id}")
+
+    async def close(self) -> None:
+        """Stop watching; wait until every task has ended."""
+        tasks = [*self._tasks.values(), *([self._ticker] if self._ticker else [])]
+        self._tasks.clear()
+        self._ticker = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._probe is not None:
+            await self._probe.close()
+
+    def check_of(self, region_id: str) -> HealthCheck:
+        """How a region is probed: its own check, or the default."""
+        return self._regions[region_id].health or self._default
+
+    async def probe_once(self, region_id: str) -> HealthState:
+        """Ask one region once and count the answer."""
+        region, check = self._regions[region_id], self.check_of(region_id)
+        if self._probe is None:
+            return self.states.get(region_id, HealthState())
+        result = await self._probe.ask(region.endpoint, check)
+        if self._regions.get(region_id) is region:
+            self._take_load(region, result)
+            self._count(region_id, result, check)
+        return self.states.get(region_id, HealthState())
+
+    def report(self, region_id: str, ok: bool, latency_ms: float | None) -> None:
+        """Count one real request."""
+        before = self.states.get(region_id, HealthState())
+        after = reported(before, ok, self._clock.monotonic(), self.check_of(region_id), self._threshold, latency_ms)
+        self._store(region_id, before, after)
+
+    def tick(self) -> None:
+        """Let time have its effect on every state."""
+        now = self._clock.monotonic()
+        for region_id, before in list(self.states.items()):
+            if region_id in self._regions:
+                self._store(region_id, before, ticked(before, now, self.check_of(region_id)))
+        self._hooks.ticked()
+
+    def _count(self, region_id: str, result: ProbeResult, check: HealthCheck) -> None:
+        before = self.states.get(region_id, HealthState())
+        blind = self._look_at_ourselves(region_id, result)
+        seen = Observation(result.ok, result.latency_ms, result.shedding, result.reason, distrusted=blind)
+        self._store(region_id, before, probed(before, seen, self._clock.monotonic(), check))
+
+    def _look_at_ourselves(self, region_id: str, result: ProbeResult) -> bool:
+        """Whether this observer is blind, this result included; tells when that changes (L2)."""
+        others = [state for rid, state in self.states.items() if rid != region_id]
+        here = self.states.get(region_id, HealthState())
+        fails = 0 if result.ok or result.shedding else here.fails + 1
+        blind = observer_blind([*others, replace(here, probed=True, fails=fails)], self._blind_share())
+        if blind != self.blind:
+            self.blind = blind
+            self._hooks.blind(blind)
+        return blind
+
+    def _store(self, region_id: str, before: HealthState, after: HealthState) -> None:
+        if after is not before:
+            self.states[region_id] = after
+            self._hooks.changed(region_id, before, after)
+
+    def _take_load(self, region: Region, result: ProbeResult) -> None:
+        if result.load is not None:
+            region.current_capacity = result.load
+        elif result.utilization is not None:
+            region.current_capacity = result.utilization * region.capabilities.max_capacity
+
+    async def _watch(self, region_id: str) -> None:
+        """Probe one region for ever: soon first, then at its interval, each pause up to a tenth longer or shorter."""
+        await self._clock.sleep(self._dice() * min(1.0, self.check_of(region_id).interval_s))
+        while region_id in self._regions:
+            started = self._clock.monotonic()
+            with contextlib.suppress(KeyError):
+                await self.probe_once(region_id)
+                pause = self.check_of(region_id).interval_s * (0.9 + 0.2 * self._dice())
+                await self._clock.sleep(max(0.01, started + pause - self._clock.monotonic()))
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_S)
+            self.tick()
