@@ -1,0 +1,237 @@
+"""From entries of the right shape to a World: what the catalog adds, what defaults add, what the parts mean together.
+
+References are checked on the data as it was written, so that an entry with another flaw is still checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from types import MappingProxyType
+from typing import Any
+
+from mahavishnu.integrations.multi_region.core.intent import World
+from mahavishnu.integrations.multi_region.core.model import (
+    DataPlacementPolicy,
+    DeploymentSpec,
+    HealthCheck,
+    ProbeKind,
+    Region,
+    RegionCapabilities,
+    SafetyLimits,
+    Service,
+    slug,
+)
+from mahavishnu.integrations.multi_region.core.validation import validate_region
+from mahavishnu.integrations.multi_region.errors import InvalidInputError, nearest_hint
+from mahavishnu.integrations.multi_region.facts.catalog import all_regions, find, region_from_catalog
+from mahavishnu.integrations.multi_region.facts.places import countries
+
+from .kinds import ID_PATTERN
+from .nodes import MISSING, Flaw, Loc
+from .schema import DeploymentEntry, HealthEntry, PolicyEntry, RegionEntry, SafetyEntry, ServiceEntry
+from .shape import MAX_FLAWS, Shaped, entries
+
+Lines = Callable[[Loc], int]
+"""The line that a path stands on; 0 when there is no file."""
+
+_SAME_NAME = ("name", "provider", "location", "latitude", "longitude", "country", "cost_multiplier", "health_score")
+_IN_SECONDS = {"interval": "interval_s", "timeout": "timeout_s", "hold_down": "hold_down_s"}
+
+
+def build_world(shaped: Shaped, data: Any, defaults: HealthCheck, line: Lines) -> tuple[World, list[Flaw]]:
+    """The world of the entries, and what is wrong with it; the world is only good when nothing is.
+
+    ``data``: the document as written.
+    """
+    flaws = [*islice(_repeated(data, line), MAX_FLAWS), *islice(_references(data), MAX_FLAWS)]
+    regions = []
+    for position, entry in shaped.regions.items():
+        found = [replace(flaw, loc=("regions", position, *flaw.loc)) for flaw in _region_flaws(entry, defaults)]
+        flaws += found
+        if not found:
+            regions.append(_region(entry, defaults))
+    flaws += [flaw for position, entry in shaped.policies.items() for flaw in _policy_flaws(entry, position)]
+    services = tuple(_service(entry) for entry in shaped.services.values())
+    policies = tuple(_policy(entry) for entry in shaped.policies.values())
+    return World(tuple(regions), services, policies, _limits(shaped.safety)), flaws
+
+
+# --- regions -----------------------------------------------------------------------------------
+
+
+def _region_flaws(entry: RegionEntry, defaults: HealthCheck) -> Iterator[Flaw]:
+    """What is wrong with a region of the right shape; paths begin at the region."""
+    yield from _probe_flaws(entry)
+    one, other = ("latitude", "longitude") if entry.longitude is None else ("longitude", "latitude")
+    if (entry.latitude is None) != (entry.longitude is None):
+        yield Flaw((other,), MISSING, f"needed here, in degrees, because {one} is given; or leave out both")
+    elif entry.latitude is None and find(entry.id, entry.provider) is None:
+        yield Flaw(
+            ("latitude",), MISSING, f"latitude and longitude are needed here, or the id of {_of_the_catalog(entry)}"
+        )
+    else:
+        try:
+            validate_region(_region(entry, defaults), (), countries())
+        except InvalidInputError as error:
+            yield Flaw(_own_path(error.field), error.value, error.allowed)
+
+
+def _of_the_catalog(entry: RegionEntry) -> str:
+    known = [r.region_id for r in all_regions() if entry.provider in (None, r.provider)]
+    return f"a region of the catalog; {nearest_hint(entry.id, known)}"
+
+
+def _own_path(field: str) -> Loc:
+    """``health.interval_s`` as the file's ``health``, ``interval``."""
+    parts = field.removeprefix("capabilities.").replace("region_id", "id").split(".")
+    return tuple(re.sub("_m?s$", "", part) for part in parts)
+
+
+def _probe_flaws(entry: RegionEntry) -> Iterator[Flaw]:
+    target = entry.health.url or entry.endpoint
+    if entry.health.kind is ProbeKind.HTTP and target.startswith("tcp:"):
+        yield Flaw(("health", "kind"), "http", "tcp, because the target is a tcp:// address; or give an http url")
+
+
+def _region(entry: RegionEntry, defaults: HealthCheck) -> Region:
+    """The region; what is not given comes from the catalog when it knows the id."""
+    given = {k: v for k in _SAME_NAME if (v := getattr(entry, k)) is not None}
+    given["capabilities"] = RegionCapabilities(entry.compliance, entry.max_capacity, entry.features)
+    given["current_capacity"] = entry.current_capacity
+    given["health"] = _health(entry, defaults)
+    given["endpoint"] = entry.endpoint
+    if find(entry.id, entry.provider) is not None:
+        return region_from_catalog(entry.id, **given)
+    return Region(entry.id, **{"name": entry.id, **given})
+
+
+def _health(entry: RegionEntry, defaults: HealthCheck) -> HealthCheck | None:
+    """The region's own check; None for the controller's when the file says nothing about it."""
+    asked = entry.health
+    over_tcp = asked.kind is None and (asked.url or entry.endpoint).startswith("tcp:")
+    if not asked.model_fields_set and "health" not in entry.model_fields_set and not over_tcp:
+        return None
+    changes = _health_changes(asked) | ({"kind": ProbeKind.TCP} if over_tcp else {})
+    return replace(defaults, **changes)
+
+
+def _health_changes(entry: HealthEntry) -> dict[str, Any]:
+    changes = {_IN_SECONDS.get(name, name): getattr(entry, name) for name in sorted(entry.model_fields_set)}
+    if "slow" in changes:
+        changes["slow_ms"] = round(changes.pop("slow") * 1000, 6)
+    if "statuses" in changes:
+        changes["statuses"] = tuple(changes["statuses"])
+    if "headers" in changes:
+        changes["headers"] = MappingProxyType(dict(changes["headers"]))
+    return changes
+
+
+# --- services, policies, limits ------------------------------------------------------------------
+
+
+def _service(entry: ServiceEntry) -> Service:
+    return Service(
+        name=entry.name,
+        hosts=tuple(entry.hosts),
+        strategy=entry.strategy,
+        policy=entry.policy,
+        deployment=None if entry.deployment is None else _deployment(entry.deployment),
+        priority=entry.priority,
+        failback=entry.failback,
+    )
+
+
+def _deployment(entry: DeploymentEntry) -> DeploymentSpec:
+    return DeploymentSpec(entry.type, tuple(entry.regions), MappingProxyType(dict(entry.weights)))
+
+
+def _policy(entry: PolicyEntry) -> DataPlacementPolicy:
+    return DataPlacementPolicy(
+        name=entry.name,
+        compliance_requirements=entry.compliance_requirements,
+        allowed_regions=entry.allowed_regions,
+        locality_level=entry.locality_level,
+        cross_region_transfer=entry.cross_region_transfer,
+        policy_id=entry.id or "",
+    )
+
+
+def _policy_flaws(entry: PolicyEntry, position: int) -> Iterator[Flaw]:
+    if entry.id is None and not re.fullmatch(ID_PATTERN, slug(entry.name)):
+        allowed = f"needed here, because the name {entry.name!r} makes no id of letters and digits that can be written"
+        yield Flaw(("policies", position, "id"), MISSING, allowed)
+
+
+def _limits(entry: SafetyEntry) -> SafetyLimits:
+    return SafetyLimits(
+        min_serving=entry.min_serving,
+        max_removed=entry.max_removed,
+        window_s=entry.window,
+        headroom=entry.headroom,
+        blind_share=entry.blind_share,
+    )
+
+
+# --- what the parts say of each other --------------------------------------------------------------
+
+
+def _names(data: Any, section: str) -> list[tuple[Loc, str]]:
+    """What the entries of a section are called, with the path of the key that says so."""
+    key = "id" if section == "regions" else "name"
+    found: list[tuple[Loc, str]] = []
+    for position, raw in entries(data, section).items():
+        name, own_id = raw.get(key), raw.get("id")
+        if section == "policies" and isinstance(own_id, str):
+            found.append((("policies", position, "id"), own_id))
+        elif isinstance(name, str):
+            found.append(((section, position, key), slug(name) if section == "policies" else name))
+    return found
+
+
+def _repeated(data: Any, line: Lines) -> Iterator[Flaw]:
+    for section in ("regions", "services", "policies"):
+        first: dict[str, Loc] = {}
+        for loc, name in _names(data, section):
+            if name in first:
+                where = f" (first on line {line(first[name])})" if line(loc) else ""
+                yield Flaw(loc, name, f"a name that no other of the {section} has{where}")
+            first.setdefault(name, loc)
+
+
+def _references(data: Any) -> Iterator[Flaw]:
+    regions = {name: None for _, name in _names(data, "regions")}
+    policies = {name: None for _, name in _names(data, "policies")}
+    for position, policy in entries(data, "policies").items():
+        yield from _unknown(policy.get("allowed_regions"), regions, ("policies", position, "allowed_regions"))
+    for position, service in entries(data, "services").items():
+        loc: Loc = ("services", position)
+        yield from _unknown([service.get("policy")], policies, (*loc, "policy"), single=True)
+        deployment = service.get("deployment")
+        if isinstance(deployment, Mapping):
+            yield from _deployment_references(deployment, regions, (*loc, "deployment"))
+
+
+def _deployment_references(raw: Mapping[str, Any], regions: Collection[str], loc: Loc) -> Iterator[Flaw]:
+    here = raw.get("regions")
+    yield from _unknown(here, regions, (*loc, "regions"))
+    weights = raw.get("weights")
+    if isinstance(weights, Mapping) and isinstance(here, list):
+        known = {name: None for name in here if isinstance(name, str)}
+        for name in weights:
+            if name not in known:
+                yield Flaw(
+                    (*loc, "weights", name),
+                    name,
+                    f"a region of this deployment; {nearest_hint(str(name), list(known))}",
+                    at_key=True,
+                )
+
+
+def _unknown(names: Any, known: Collection[str], loc: Loc, *, single: bool = False) -> Iterator[Flaw]:
+    """The names in a list that nothing declares; ``single``: the list stands for one value at ``loc``."""
+    for position, name in enumerate(names) if isinstance(names, list) else ():
+        if isinstance(name, str) and name not in known:
+            yield Flaw(loc if single else (*loc, position), name, nearest_hint(name[:80], list(known)))
