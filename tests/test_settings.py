@@ -18,6 +18,8 @@ from mahavishnu.integrations.multi_region.settings import (
     LogLevel,
     Settings,
     load_settings,
+    runtime_dir,
+    state_dir,
     unknown_variables,
     variables,
 )
@@ -204,3 +206,35 @@ def test_the_page_lists_every_variable_as_it_is() -> None:
     assert listed == [
         (f"`{v.name}`", f"`{v.default}`" if v.default else "none", v.allowed, v.description) for v in variables()
     ]
+
+
+def test_options_come_before_the_environment_and_defaults_after_it() -> None:
+    environ = {PREFIX + "LISTEN": "127.0.0.1:1", PREFIX + "STORE": "kept.db"}
+    settings = load_settings(
+        environ, options={"listen": "127.0.0.1:2"}, defaults={"store": "other.db", "log_level": "debug"}
+    )
+    assert (settings.listen, settings.store, settings.log_level.value) == ("127.0.0.1:2", "kept.db", "debug")
+
+
+def test_an_option_that_is_not_allowed_is_refused_as_its_variable_is() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, options={"listen": "nowhere"})
+    assert (caught.value.field, caught.value.value) == (PREFIX + "LISTEN", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("environ", "state", "runtime"),
+    [
+        ({}, "/home/me/.local/state/multi-region", "/home/me/.local/state/multi-region"),
+        ({"XDG_STATE_HOME": "/s", "XDG_RUNTIME_DIR": "/r"}, "/s/multi-region", "/r/multi-region"),
+        ({"XDG_STATE_HOME": "/s"}, "/s/multi-region", "/s/multi-region"),
+        (
+            {"XDG_STATE_HOME": "s", "XDG_RUNTIME_DIR": "r"},
+            "/home/me/.local/state/multi-region",
+            "/home/me/.local/state/multi-region",
+        ),
+    ],
+)
+def test_a_users_own_directories(environ: dict[str, str], state: str, runtime: str) -> None:
+    own = {"HOME": "/home/me", **environ}
+    assert (str(state_dir(own)), str(runtime_dir(own))) == (state, runtime)

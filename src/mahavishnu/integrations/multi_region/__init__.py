@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.facts import Attestation
     from .core.failover import FailoverEvent, FailoverStrategy, RecoveryEvent
     from .core.model import (
         AdminState,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
         SafetyLimits,
         Service,
     )
+    from .core.policy import Rule
     from .core.routing import Explanation, RoutingDecision
+    from .core.templates import policy_from_template
     from .errors import (
         FailoverRefusedError,
         InvalidInputError,
@@ -50,6 +53,9 @@ if TYPE_CHECKING:
     from .system import MultiRegionSystem, create_multi_region_system
 
 _WHERE = {
+    "core.facts": ("Attestation",),
+    "core.policy": ("Rule",),
+    "core.templates": ("policy_from_template",),
     "core.failover": ("FailoverEvent", "FailoverStrategy", "RecoveryEvent"),
     "core.model": (
         "AdminState",
@@ -94,6 +100,7 @@ _HOME = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "AdminState",
+    "Attestation",
     "CloudProvider",
     "ComplianceFramework",
     "DataLocalityOptimizer",
@@ -124,6 +131,7 @@ __all__ = [
     "RegionManager",
     "RoutingDecision",
     "RoutingStrategy",
+    "Rule",
     "SafetyLimits",
     "Service",
     "Settings",
@@ -133,6 +141,7 @@ __all__ = [
     "create_multi_region_system",
     "errors",
     "load_settings",
+    "policy_from_template",
     "region_from_catalog",
     "settings",
     "system",

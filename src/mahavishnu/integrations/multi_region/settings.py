@@ -251,7 +251,7 @@ def load_settings(
 
 
 def state_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """Where this user's programs keep what must last: ``$XDG_STATE_HOME/multi-region``, else under ``~/.local/state``."""
+    """Where this user's programs keep what must last: ``$XDG_STATE_HOME/multi-region``, else in ``~/.local/state``."""
     return _user_dir(_environ(environ), "XDG_STATE_HOME")
 
 

@@ -59,7 +59,7 @@ async def create_multi_region_system(
     handler = FailureHandler(
         region_manager=manager,
         router=router,
-        data_optimizer=DataLocalityOptimizer(region_manager=manager),
+        data_optimizer=DataLocalityOptimizer(manager, hot_data_threshold=settings.hot_data_threshold),
         failover_timeout=settings.failover_timeout,
         drain_timeout=settings.drain_timeout,
     )

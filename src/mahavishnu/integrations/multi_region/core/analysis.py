@@ -60,16 +60,17 @@ class Sample:
 def analyse(green: Sample, blue: Sample, gates: Gates) -> tuple[Finding, str]:
     """Compare green with blue and with the fixed limit; the finding and why.
 
-    A failure is called as soon as so many of the requests failed that no further ones could make the step pass.
+    A failure is called as soon as so many of the requests failed that no further ones could make the step pass. Where
+    both fail alike nothing is concluded: the cause is elsewhere, and green has not shown that it works.
     """
     allowed = max(gates.max_error_rate, blue.error_rate + gates.max_error_increase if blue.total else 0.0)
     seen = f"{green.failed} of {green.total} requests to green failed ({100 * green.error_rate:.1f} %)"
     if green.failed > allowed * max(green.total, gates.min_requests):
         return Finding.FAIL, f"{seen}, at most {100 * allowed:.1f} % may"
-    if green.total < gates.min_requests:
-        return Finding.INCONCLUSIVE, f"{green.total} requests to green, {gates.min_requests} are needed"
-    if green.error_rate > allowed:
-        return Finding.FAIL, f"{seen}, at most {100 * allowed:.1f} % may"
+    if green.total < max(1, gates.min_requests):
+        return Finding.INCONCLUSIVE, f"{green.total} requests to green, {max(1, gates.min_requests)} are needed"
+    if green.error_rate > gates.max_error_rate:
+        return Finding.INCONCLUSIVE, f"{seen}, and {100 * blue.error_rate:.1f} % of those to blue"
     slow = _too_slow(green, blue, gates)
     return (Finding.FAIL, slow) if slow else (Finding.PASS, seen)
 

@@ -6,13 +6,12 @@ on where it was. What happens next is decided in ``rollout.py``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from .model import DeploymentType, parse_enum
+from .model import DeploymentType, FailbackMode, parse_enum
 
 DEPLOYMENTS, OF_RECORD = "deployments/", "of_record/"
 """Where deployments live, and which one is the plan of record of each service."""
@@ -91,6 +90,7 @@ class Gates:
     step below which nothing is concluded. ``max_error_rate``: share (0..1) of failed requests; ``max_error_increase``:
     how far above blue's it may be; ``max_latency_factor``: green's mean latency against blue's.
     ``rollback_window_s``: how long blue stays warm after the last step. ``analyse``: whether steps need evidence.
+    ``failback_after_s``: least time with a region that took over before an automatic failback to the primary.
     """
 
     bake_s: float = 0.0
@@ -102,6 +102,7 @@ class Gates:
     max_latency_factor: float = 1.5
     rollback_window_s: float = 600.0
     analyse: bool = False
+    failback_after_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +126,14 @@ class Waves:
 class DeploymentView:
     """One deployment, frozen.
 
-    ``groups``: who takes traffic now. ``previous``: who did before it. ``standby``: regions that stand by, in the
-    order they take over. ``due_at``: when the current state may end. ``held``: why it does not go on, None when
-    nothing is in the way. ``step``: index into ``gates.steps``, -1 before the first. ``term`` grows with each change of
-    the active region and fences the last one out. ``runs``: empty where no code is run. ``primary``: the preferred
-    region of active-passive. ``wanted``: who is to be promoted.
+    ``groups``: who takes traffic now. ``previous``: who did before (of blue-green: what a rollback returns to; of
+    active-passive: who handed over last). ``standby``: regions that stand by, in the order they take over. ``due_at``:
+    when the current state may end. ``held``: why it does not go on, None when nothing is in the way. ``step``: index
+    into ``gates.steps``, -1 before the first. ``term`` grows with each change of who takes the service's traffic, over
+    all of its deployments, and fences the last one out. ``runs``: the work in regions, empty where no code is run;
+    ``undo``: the work that takes it back. ``primary``: the preferred region of active-passive. ``wanted``: who is to be
+    promoted. ``supersedes``: the deployment that was of record before this one. ``number``: its place among the
+    deployments of its service; the greatest is the one that is wanted.
     """
 
     deployment_id: str
@@ -156,6 +160,9 @@ class DeploymentView:
     replication_strategy: str = "full"
     failover_strategy: str = "automatic"
     supersedes: str | None = None
+    failback: FailbackMode = FailbackMode.MANUAL
+    undo: Mapping[str, Run] = field(default_factory=dict)
+    number: int = 1
 
     @property
     def blue(self) -> tuple[str, ...]:
@@ -173,6 +180,14 @@ class DeploymentView:
         return tuple(r for group in self.groups if group.weight > 0 for r in group.regions)
 
     @property
+    def warm(self) -> tuple[str, ...]:
+        """The regions that take over when the active ones are lost, in their order."""
+        if self.strategy is not DeploymentType.BLUE_GREEN:
+            return self.standby
+        returns = self.state in (State.SHIFTING, State.SERVING) and self.on_failure is OnFailure.ROLLBACK
+        return self.blue if returns else ()
+
+    @property
     def weights(self) -> dict[str, float]:
         """Each region's share of the traffic (0..1), equal within its group; 0 for those that stand by."""
         total = sum(group.weight for group in self.groups) or 1.0
@@ -183,9 +198,10 @@ class DeploymentView:
         return shares
 
     def roles(self) -> dict[str, str]:
-        """Each region's role: its group's name, ``active`` or ``standby``."""
-        named = {region: group.name for group in self.groups for region in group.regions}
-        return {region: named.get(region, "standby") for region in self.regions}
+        """Each region's role: its group's name, ``standby``, or ``out`` when it has no part in the traffic."""
+        named = dict.fromkeys(self.standby, "standby")
+        named |= {region: group.name for group in self.groups for region in group.regions}
+        return {region: named.get(region, "out") for region in self.regions}
 
     def with_groups(self, **weights: float) -> tuple[Group, ...]:
         """The groups with some weights changed, by group name."""
@@ -193,9 +209,17 @@ class DeploymentView:
 
 
 def deployment_document(view: DeploymentView) -> dict[str, Any]:
-    """A deployment as plain JSON data."""
-    document: dict[str, Any] = json.loads(json.dumps(asdict(view)))
-    return document
+    """A deployment as plain data that JSON can carry."""
+    return {
+        **{name: getattr(view, name) for name in _AS_THEY_ARE},
+        "gates": asdict(view.gates),
+        "waves": asdict(view.waves),
+        "groups": [_group_document(group) for group in view.groups],
+        "previous": [_group_document(group) for group in view.previous],
+        "runs": {region: asdict(run) for region, run in view.runs.items()},
+        "undo": {region: asdict(run) for region, run in view.undo.items()},
+        "history": [{"at": line.at, "state": line.state.value, "why": line.why} for line in view.history],
+    }
 
 
 def deployment_from_document(document: Mapping[str, Any]) -> DeploymentView:
@@ -207,13 +231,15 @@ def deployment_from_document(document: Mapping[str, Any]) -> DeploymentView:
             "strategy": parse_enum(DeploymentType, document["strategy"], "strategy"),
             "state": State(document["state"]),
             "on_failure": OnFailure(document["on_failure"]),
+            "failback": FailbackMode(document["failback"]),
             "regions": tuple(document["regions"]),
             "standby": tuple(document["standby"]),
             "groups": _groups(document["groups"]),
             "previous": _groups(document["previous"]),
             "gates": Gates(**{**document["gates"], "steps": tuple(document["gates"]["steps"])}),
             "waves": Waves(**{**waves, "groups": tuple(tuple(g) for g in waves["groups"])}),
-            "runs": {r: Run(**{**run, "state": RunState(run["state"])}) for r, run in document["runs"].items()},
+            "runs": _runs(document["runs"]),
+            "undo": _runs(document["undo"]),
             "history": tuple(Step(s["at"], State(s["state"]), s["why"]) for s in document["history"]),
         }
     )
@@ -221,3 +247,15 @@ def deployment_from_document(document: Mapping[str, Any]) -> DeploymentView:
 
 def _groups(documents: Any) -> tuple[Group, ...]:
     return tuple(Group(d["name"], tuple(d["regions"]), d["weight"]) for d in documents)
+
+
+def _group_document(group: Group) -> dict[str, Any]:
+    return {"name": group.name, "regions": group.regions, "weight": group.weight}
+
+
+def _runs(documents: Mapping[str, Any]) -> dict[str, Run]:
+    return {region: Run(**{**run, "state": RunState(run["state"])}) for region, run in documents.items()}
+
+
+_APART = ("gates", "waves", "groups", "previous", "runs", "undo", "history")
+_AS_THEY_ARE = tuple(one.name for one in fields(DeploymentView) if one.name not in _APART)

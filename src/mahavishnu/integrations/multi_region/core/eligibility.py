@@ -2,16 +2,26 @@
 
 Law comes first (L6): a region that policy excludes is excluded whatever its health, so that the reason given is the
 one that will not go away by itself.
+
+What a policy's list of regions holds back, by its locality level:
+
+- ``strict``: requests and every copy stay in the listed regions.
+- ``region``: requests and the primary copy stay there; other copies may leave if ``cross_region_transfer`` is true.
+- ``preferred``: the listed regions come first; the others are open only while none of the listed can do it.
+
+Requirements and rules bind at every level, in every region.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from .model import AdminState, ComplianceFramework, Fleet, Phase, PolicyView, RegionView
-from .request import Needs
+from .facts import ATTESTED, Fact, reading, why_unknown
+from .model import AdminState, ComplianceFramework, Fleet, LocalityLevel, Phase, PolicyView, RegionView
+from .policy import Decision, Finding, Verdict, decision, examine, verdict
+from .request import Needs, Use
 
 
 class Reason(StrEnum):
@@ -23,6 +33,7 @@ class Reason(StrEnum):
     FAILED_OVER = "failed_over"
     UNHEALTHY = "unhealthy"
     NO_ROOM = "no_room"
+    STANDBY = "standby"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +46,102 @@ class Objection:
 
 def objection(region: RegionView, needs: Needs) -> Objection | None:
     """Why ``region`` may not serve a request with these needs, or None when it may."""
-    return lawful_objection(region, needs) or _standing_objection(region, needs)
+    return takeover_objection(region, needs) or _standby_objection(region, needs)
+
+
+def takeover_objection(region: RegionView, needs: Needs) -> Objection | None:
+    """Why ``region`` may not take these requests over; unlike ``objection`` it lets in a region that stands by."""
+    return lawful_objection(region, needs) or _standing_objection(region, needs) or _no_part_objection(region, needs)
 
 
 def lawful_objection(region: RegionView, needs: Needs) -> Objection | None:
     """The objection of law and of the service's deployment alone: it stands however healthy the region is."""
     missing = needs.requirements - region.compliance
     if missing:
-        return Objection(Reason.POLICY, "lacks " + names_of(missing))
+        return Objection(Reason.POLICY, _lack(region, missing))
     for policy in needs.policies:
-        if not _allows(policy, region.region_id):
-            return Objection(Reason.POLICY, f"policy {policy.policy_id} does not allow it")
-    deployment = needs.service.deployment if needs.service is not None else None
-    if deployment is not None and region.region_id not in deployment.regions:
-        return Objection(Reason.NOT_DEPLOYED, f"service {needs.service.name} does not run there")  # type: ignore[union-attr]
+        allowed = policy.allowed_regions
+        if allowed is not None and region.region_id not in allowed and not _may_stray(policy, needs):
+            return Objection(Reason.POLICY, _not_listed(policy))
+        if (
+            policy.rules
+            and verdict(policy.rules, reading((needs.facts, region.facts), region.as_of)) is not Verdict.ALLOW
+        ):
+            found = examine(policy.rules, (needs.facts, region.facts), region.as_of)
+            return Objection(Reason.POLICY, f"policy {policy.policy_id} does not allow it: {found.reason}")
+    if needs.deployed is not None and region.region_id not in needs.deployed:
+        return Objection(Reason.NOT_DEPLOYED, f"service {needs.name} does not run there")
     return None
 
 
-def _allows(policy: PolicyView, region_id: str) -> bool:
-    return policy.allowed_regions is None or region_id in policy.allowed_regions
+def lawful_decision(region: RegionView, needs: Needs, subject: str) -> Decision:
+    """The same answer as ``lawful_objection`` with its evidence. ``subject``: what was asked, for the record."""
+    why = lawful_objection(region, needs)
+    read: dict[str, Fact | None] = {
+        ATTESTED + framework.value: region.facts.get(ATTESTED + framework.value) for framework in needs.requirements
+    }
+    fired: list[str] = []
+    decided = Verdict.ALLOW if why is None else Verdict.DENY
+    for policy in needs.policies:
+        if not policy.rules:
+            continue
+        found = examine(policy.rules, (needs.facts, region.facts), region.as_of)
+        read |= found.read
+        fired += [f"{policy.policy_id}/{rule}" for rule in found.fired]
+        if why is not None and found.verdict is Verdict.UNKNOWN:
+            decided = Verdict.UNKNOWN
+    reason = _why_lawful(needs) if why is None else f"{region.region_id} {why.text}"
+    documents = [policy.document() for policy in needs.policies]
+    return decision(subject, Finding(decided, tuple(fired), read, reason), documents, region.as_of)
+
+
+def _why_lawful(needs: Needs) -> str:
+    if not needs.policies and not needs.requirements:
+        return "no policy binds it"
+    return "allowed by " + ", ".join(
+        [f"policy {p.policy_id}" for p in needs.policies] or [names_of(needs.requirements)]
+    )
+
+
+def _lack(region: RegionView, missing: Iterable[ComplianceFramework]) -> str:
+    """Which attestations a region lacks, and which of them have expired."""
+    expired = [
+        why_unknown(name.value + " attestation", fact, region.as_of)
+        for name in sorted(missing)
+        if (fact := region.facts.get(ATTESTED + name.value)) is not None and fact.at(region.as_of) is None
+    ]
+    return "; ".join(expired) or "lacks " + names_of(missing)
+
+
+def _may_stray(policy: PolicyView, needs: Needs) -> bool:
+    """Whether the policy lets this use go beyond its listed regions."""
+    if policy.locality_level is LocalityLevel.PREFERRED:
+        return needs.beyond_preference
+    level_lets = policy.locality_level is LocalityLevel.REGION and policy.cross_region_transfer
+    return level_lets and needs.use is Use.COPY
+
+
+def _not_listed(policy: PolicyView) -> str:
+    if policy.locality_level is LocalityLevel.PREFERRED:
+        return f"policy {policy.policy_id} prefers other regions, and one of them can do it"
+    return f"policy {policy.policy_id} does not allow it"
+
+
+def in_force(fleet: Fleet, needs: Needs, without: str | None = None) -> Needs:
+    """The needs as they bind now: while no region that the policies prefer can do it, the preference falls away.
+
+    ``without``: a region that does not count, since it is leaving. For data at rest the law alone is asked, not health.
+    """
+    if needs.beyond_preference or not any(_prefers(policy) for policy in needs.policies):
+        return needs
+    judge = objection if needs.use is Use.SERVE else lawful_objection
+    if any(judge(region, needs) is None for region in fleet.regions.values() if region.region_id != without):
+        return needs
+    return replace(needs, beyond_preference=True)
+
+
+def _prefers(policy: PolicyView) -> bool:
+    return policy.locality_level is LocalityLevel.PREFERRED and policy.allowed_regions is not None
 
 
 def _standing_objection(region: RegionView, needs: Needs) -> Objection | None:
@@ -70,6 +158,22 @@ def _standing_objection(region: RegionView, needs: Needs) -> Objection | None:
     return None
 
 
+def _standby_objection(region: RegionView, needs: Needs) -> Objection | None:
+    """A region that its service's deployment gives no traffic now."""
+    deployment = needs.deployment
+    if deployment is None or region.region_id in deployment.active:
+        return None
+    return Objection(Reason.STANDBY, f"stands by in deployment {deployment.deployment_id}")
+
+
+def _no_part_objection(region: RegionView, needs: Needs) -> Objection | None:
+    """A region that its service's deployment would give no traffic even if the active ones were lost."""
+    deployment = needs.deployment
+    if deployment is None or region.region_id in (*deployment.active, *deployment.warm):
+        return None
+    return Objection(Reason.STANDBY, f"has no part in the traffic of deployment {deployment.deployment_id}")
+
+
 def failed_over_for(region: RegionView, needs: Needs) -> bool:
     """Whether traffic of these needs was moved off the region and not given back."""
     if region.failed_over is None:
@@ -81,6 +185,7 @@ def failed_over_for(region: RegionView, needs: Needs) -> bool:
 
 def split(fleet: Fleet, needs: Needs) -> tuple[list[RegionView], dict[str, Objection]]:
     """The regions that may serve, in order of registration, and the objection to each other one."""
+    needs = in_force(fleet, needs)
     eligible: list[RegionView] = []
     excluded: dict[str, Objection] = {}
     for region in fleet.regions.values():

@@ -37,6 +37,14 @@ class EventKind(StrEnum):
     AUTOMATION_FROZEN = "automation.frozen"
     AUTOMATION_UNFROZEN = "automation.unfrozen"
     OVERRIDE_USED = "override.used"
+    DEPLOYMENT_CREATED = "deployment.created"
+    DEPLOYMENT_MOVED = "deployment.moved"
+    DEPLOYMENT_HELD = "deployment.held"
+    LEADER_ELECTED = "leader.elected"
+    DATA_BOUND = "data.bound"
+    DATA_CLASSIFIED = "data.classified"
+    TRANSFER_RECORDED = "transfer.recorded"
+    TRANSFER_REFUSED = "transfer.refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,24 @@ the survivors cannot carry is shed, and the plan says how much.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
-from .eligibility import Objection, lawful_objection, objection
+from .deployment import DeploymentView
+from .eligibility import Objection, in_force, lawful_objection, takeover_objection
 from .geo import distance_km
-from .model import Fleet, RegionView
+from .model import DeploymentType, FailbackMode, Fleet, RegionView, Service
 from .ranking import TIER
-from .request import Needs, service_needs
+from .request import Needs, Request, needs_of
 from .safety import Rule, Violation, in_service, removal_violation
+
+NEGLIGIBLE = 1e-9
+"""Shares below this are rounding errors."""
+
+DEFAULT_PRIORITY = Service("").priority
+"""The priority of requests that name no declared service."""
 
 
 class FailoverStrategy(StrEnum):
@@ -30,8 +38,9 @@ class FailoverPlan:
     """What a failover will do.
 
     ``shares``: target to the share (0..1) of the source's load that it takes, largest first. ``shed``: the share that
-    nobody has room for. ``load``: the load that moves, in requests/s. ``excluded``: why each other region is no target.
-    ``revision``: of the fleet it was made from.
+    nobody takes; ``stranded``: the part of it for which no region may serve, the rest found no room. ``load``: the load
+    that moves, in requests/s. ``excluded``: why each other region is no target. ``revision``: of the fleet it was made
+    from. ``by_service``: the same shares apart for each service ("" stands for requests that name none).
     """
 
     source: str
@@ -41,6 +50,8 @@ class FailoverPlan:
     load: float
     excluded: Mapping[str, str]
     revision: int
+    stranded: float = 0.0
+    by_service: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,47 +105,116 @@ def plan_failover(
 ) -> FailoverPlan | Refusal:
     """Where the load of ``source`` goes: to ``target`` alone when one is named, else to the nearest with room, split.
 
+    Nobody says how the load divides among the services of a region, so each counts for an equal part of it.
     ``lifted``: rules that an operator's override has lifted. ``source`` and ``target`` must be in the fleet.
     """
-    violation = removal_violation(fleet, source)
-    if violation is not None and violation.rule not in lifted:
+    violation = removal_violation(fleet, source, lifted)
+    if violation is not None:
         return _refused(violation)
     leaving = fleet.regions[source]
-    open_to, excluded = _targets(fleet, leaving)
-    if target is not None:
-        return _onto_one(fleet, leaving, fleet.regions[target], excluded, lifted)
-    if not open_to:
-        return Refusal("no_eligible_region", f"no region can take the load of {source}", excluded)
-    return _onto_many(fleet, leaving, open_to, excluded)
-
-
-def _targets(fleet: Fleet, leaving: RegionView) -> tuple[list[RegionView], dict[str, str]]:
-    """Regions that may take every service of the leaving one, nearest first; and why each other one may not."""
     needs = served_needs(fleet, leaving)
-    able: list[RegionView] = []
-    excluded: dict[str, str] = {}
-    for region in fleet.regions.values():
-        if region.region_id == leaving.region_id:
-            continue
-        why = target_objection(region, needs)
-        if why is None:
-            able.append(region)
-        else:
-            excluded[region.region_id] = why.text
-    place = leaving.point
-    return sorted(able, key=lambda r: (TIER[r.standing], distance_km(place, r.point), r.region_id)), excluded
+    if target is not None:
+        return _onto_one(fleet, leaving, fleet.regions[target], needs, lifted)
+    open_to = [_together(fleet, leaving, need, leaving.load / len(needs)) for need in needs]
+    excluded = _excluded(fleet, leaving, needs, open_to)
+    if not any(open_to) and not lifted & {Rule.MIN_SERVING, Rule.EMPTY_SERVICE}:
+        return Refusal("no_eligible_region", f"no region can take the load of {source}", excluded)
+    return _onto_many(fleet, leaving, needs, open_to, excluded)
+
+
+def _targets(fleet: Fleet, leaving: RegionView, need: Needs) -> list[RegionView]:
+    """Regions that may take these requests over, the one that stands by for them first, then the nearest."""
+    others = [r for r in fleet.regions.values() if r.region_id != leaving.region_id]
+    rank = {region_id: index for index, region_id in enumerate(_heirs(need, leaving))}
+
+    def order(region: RegionView) -> tuple[int, int, float, str]:
+        heir = rank.get(region.region_id, len(rank))
+        return TIER[region.standing], heir, distance_km(leaving.point, region.point), region.region_id
+
+    return sorted((r for r in others if takeover_objection(r, need) is None), key=order)
+
+
+def _together(fleet: Fleet, leaving: RegionView, need: Needs, load: float) -> list[RegionView]:
+    """The targets of these requests; of active-passive the one heir, since two must never serve at once."""
+    targets = _targets(fleet, leaving, need)
+    plan = need.deployment
+    if plan is None or plan.strategy is not DeploymentType.ACTIVE_PASSIVE:
+        return targets
+    chosen = best_heir(targets, load, fleet.limits.headroom)
+    return [] if chosen is None else [chosen]
+
+
+def _excluded(fleet: Fleet, leaving: RegionView, needs: list[Needs], open_to: list[list[RegionView]]) -> dict[str, str]:
+    """Why each region that takes nothing is no target."""
+    able = {leaving.region_id, *(region.region_id for regions in open_to for region in regions)}
+    others = [region for region in fleet.regions.values() if region.region_id not in able]
+    return {r.region_id: why.text for r in others if (why := target_objection(r, needs)) is not None}
+
+
+def _heirs(need: Needs, leaving: RegionView) -> tuple[str, ...]:
+    """Who takes over from the leaving region, in the order that the plan of record has them: both name the same heir.
+
+    A deployment may have moved before its region's failover is planned: then the heir is who serves already.
+    """
+    plan = need.deployment
+    if plan is None:
+        return ()
+    if leaving.region_id in plan.active:
+        return plan.warm
+    wanted = () if plan.wanted is None else (plan.wanted,)
+    return (*wanted, *plan.active, *plan.warm) if _served_last(plan, leaving.region_id) else ()
+
+
+def _served_last(plan: DeploymentView, region_id: str) -> bool:
+    """Whether a region that stands by now is the one that handed the traffic over last."""
+    return any(region_id in group.regions for group in plan.previous if group.weight > 0)
+
+
+def _serves(need: Needs, region_id: str) -> bool:
+    """Whether the region has a part in the service's traffic, as far as its plan of record says."""
+    plan = need.deployment
+    return plan is None or region_id in plan.active or _served_last(plan, region_id)
 
 
 def served_needs(fleet: Fleet, region: RegionView) -> list[Needs]:
     """The needs of each service that the region serves; one that asks nothing when there is no service."""
-    needs = [service_needs(fleet, service) for service in fleet.services.values()]
-    return [n for n in needs if lawful_objection(region, n) is None] or [Needs()]
+    names = dict.fromkeys([*fleet.services, *fleet.deployments])
+    needs = [in_force(fleet, needs_of(fleet, Request(service=name)), region.region_id) for name in names]
+    served = [n for n in needs if lawful_objection(region, n) is None and _serves(n, region.region_id)]
+    return served or [Needs()]
+
+
+def service_load(fleet: Fleet, region: RegionView) -> float:
+    """One service's part of a region's load: nobody says how it divides, so each that is served there counts alike."""
+    plans = sum(region.region_id in plan.active for plan in fleet.deployments.values())
+    declared = [s for name, s in fleet.services.items() if name not in fleet.deployments]
+    plans += sum(s.deployment is None or region.region_id in s.deployment.regions for s in declared)
+    return region.load / max(1, plans)
+
+
+def best_heir(able: Sequence[RegionView], load: float, headroom: float) -> RegionView | None:
+    """Of those that may take a service over alone, best first: one with room for all, else the one with most room."""
+    whole = next((region for region in able if room(region, headroom) >= load), None)
+    if whole is not None:
+        return whole
+    widest = max(able, key=lambda region: room(region, headroom), default=None)
+    return widest if widest is not None and room(widest, headroom) > 0 else None
+
+
+def waiting_services(fleet: Fleet, region_id: str) -> tuple[str, ...]:
+    """The services of a region that do not return to it by themselves when it is well again (L17), sorted.
+
+    A service with a plan of record is not among them: when it returns is for its deployment to say.
+    """
+    needs = served_needs(fleet, fleet.regions[region_id])
+    services = [n.service for n in needs if n.service is not None and n.deployment is None]
+    return tuple(sorted(s.name for s in services if s.failback_mode is not FailbackMode.AUTO))
 
 
 def target_objection(region: RegionView, needs: list[Needs]) -> Objection | None:
     """Why the region cannot take over all of these needs; None when it can."""
     for need in needs:
-        why = objection(region, need)
+        why = takeover_objection(region, need)
         if why is not None:
             return why
     return None
@@ -146,36 +226,80 @@ def room(region: RegionView, headroom: float) -> float:
 
 
 def _onto_one(
-    fleet: Fleet, leaving: RegionView, target: RegionView, excluded: dict[str, str], lifted: frozenset[Rule]
+    fleet: Fleet, leaving: RegionView, target: RegionView, needs: list[Needs], lifted: frozenset[Rule]
 ) -> FailoverPlan | Refusal:
-    name = target.region_id
-    if name in excluded or not in_service(target):
-        why = excluded.get(name, "is not in service")
-        return Refusal(Rule.TARGET.value, f"{name} cannot take over from {leaving.region_id}: it {why}", {name: why})
+    name, source, load = target.region_id, leaving.region_id, leaving.load
+    objection = target_objection(target, needs)
+    if objection is not None or not in_service(target):
+        why = objection.text if objection is not None else "is not in service"
+        return Refusal(Rule.TARGET.value, f"{name} cannot take over from {source}: it {why}", {name: why})
     free = room(target, fleet.limits.headroom)
-    if leaving.load > free and Rule.HEADROOM not in lifted:
+    if load > free and Rule.HEADROOM not in lifted:
         text = (
-            f"{name} has room for {free:g} of the {leaving.load:g} that {leaving.region_id} carries "
+            f"{name} has room for {free:g} of the {load:g} that {source} carries "
             f"({target.load:g} of {target.max_capacity:g} in use, {100 * fleet.limits.headroom:g} % kept free)"
         )
         return Refusal(Rule.HEADROOM.value, text, {name: "has no room"})
-    return FailoverPlan(leaving.region_id, name, {name: 1.0}, 0.0, leaving.load, excluded, fleet.revision)
+    excluded = _excluded(fleet, leaving, needs, [[target]])
+    by_service = {_name_of(need): {name: 1.0 / len(needs)} for need in needs}
+    return FailoverPlan(source, name, {name: 1.0}, 0.0, load, excluded, fleet.revision, 0.0, by_service)
 
 
-def _onto_many(fleet: Fleet, leaving: RegionView, able: list[RegionView], excluded: dict[str, str]) -> FailoverPlan:
-    left, moved = leaving.load, dict[str, float]()
-    for region in able:
-        part = min(left, room(region, fleet.limits.headroom))
-        if part > 0 or (left == 0 and not moved):
-            moved[region.region_id] = part
-        left -= part
-        if left <= 0:
-            break
-    load = leaving.load
-    shares = {name: part / load if load else 1.0 for name, part in moved.items()}
+def _onto_many(
+    fleet: Fleet, leaving: RegionView, needs: list[Needs], open_to: list[list[RegionView]], excluded: dict[str, str]
+) -> FailoverPlan:
+    """Fill the nearest first; services that matter most choose first, and among equals the one with least choice."""
+    free = {r.region_id: room(r, fleet.limits.headroom) for r in fleet.regions.values()}
+    part = 1.0 / len(needs)
+    by_service: dict[str, dict[str, float]] = {}
+    for need, regions in sorted(zip(needs, open_to, strict=True), key=lambda pair: (_priority(pair[0]), len(pair[1]))):
+        by_service[_name_of(need)] = _fill(regions, free, part, leaving.load)
+    shares: dict[str, float] = {}
+    for taken in by_service.values():
+        for name, share in taken.items():
+            shares[name] = shares.get(name, 0.0) + share
     ranked = dict(sorted(shares.items(), key=lambda item: -item[1]))
-    main = next(iter(ranked), able[0].region_id)
-    return FailoverPlan(leaving.region_id, main, ranked, left / load if load else 0.0, load, excluded, fleet.revision)
+    return FailoverPlan(
+        source=leaving.region_id,
+        target=next(iter(ranked), next((r.region_id for regions in open_to for r in regions), "")),
+        shares=ranked,
+        shed=_rest(1.0, ranked),
+        load=leaving.load,
+        excluded=excluded,
+        revision=fleet.revision,
+        stranded=part * sum(not regions for regions in open_to),
+        by_service=by_service,
+    )
+
+
+def _fill(regions: list[RegionView], free: dict[str, float], part: float, load: float) -> dict[str, float]:
+    """Which region takes how much of ``part`` of the load; what it takes is no longer ``free``. No load: the first."""
+    if not load:
+        return {regions[0].region_id: part} if regions else {}
+    taken: dict[str, float] = {}
+    for region in regions:
+        name = region.region_id
+        share = min(_rest(part, taken), free[name] / load)
+        if share > 0:
+            taken[name] = share
+            free[name] = max(0.0, free[name] - share * load)
+    return taken
+
+
+def _rest(whole: float, taken: Mapping[str, float]) -> float:
+    """What is left of ``whole``; 0 for what is only a rounding error."""
+    rest = whole - sum(taken.values())
+    return rest if rest > NEGLIGIBLE else 0.0
+
+
+def _priority(need: Needs) -> int:
+    return need.service.priority if need.service is not None else DEFAULT_PRIORITY
+
+
+def _name_of(need: Needs) -> str:
+    if need.service is not None:
+        return need.service.name
+    return need.deployment.service if need.deployment is not None else ""
 
 
 def _refused(violation: Violation) -> Refusal:

@@ -17,8 +17,13 @@ On a sphere of this radius a distance is within 0.6 % of the ellipsoid's.
 
 def distance_km(a: Point, b: Point) -> float:
     """Great-circle distance in km, by the haversine formula (which keeps its precision for near points)."""
-    south, north = math.radians(a.latitude), math.radians(b.latitude)
-    across = math.radians(b.longitude - a.longitude)
+    return great_circle_km(a.latitude, a.longitude, b.latitude, b.longitude)
+
+
+def great_circle_km(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float:
+    """The same, without points."""
+    south, north = math.radians(latitude_a), math.radians(latitude_b)
+    across = math.radians(longitude_b - longitude_a)
     chord = math.sin((north - south) / 2) ** 2 + math.cos(south) * math.cos(north) * math.sin(across / 2) ** 2
     return 2 * EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(chord)))
 

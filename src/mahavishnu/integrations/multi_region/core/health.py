@@ -31,8 +31,9 @@ TRAFFIC_DOWN, TRAFFIC_STRAINED = 0.5, 0.05
 MAX_HOLD_DOWN_S = 600.0
 """Longest hold-down, however often a region relapses."""
 
-DECAY_FACTOR = 6.0
-"""One relapse is forgiven after this many base hold-downs of good health."""
+DECAY_FACTOR, FORGIVEN_AFTER_S = 6.0, 600.0
+"""One relapse is forgiven after this many base hold-downs of good health, and not sooner than this many seconds: what
+comes and goes every five minutes would be forgiven each time (Cloudflare, 2025-11-18)."""
 
 SILENCE_FACTOR = 5.0
 """After this many probe intervals without any evidence a region's health is unknown (L2)."""
@@ -228,6 +229,8 @@ def reported(
         last_seen=now,
         doubt_since=state.doubt_since if ok or state.doubt_since is not None else now,
     )
+    if ok and not state.fails and state.leak == 0.0 and _calm(state, now):
+        state = replace(state, doubt_since=None)
     state, opened = _breaker_after_request(state, ok, in_a_row >= threshold)
     if opened:
         return _moved(state, Signal.BREAKER_OPENED, now, check, f"{in_a_row} in a row")
@@ -257,7 +260,8 @@ def ticked(state: HealthState, now: float, check: HealthCheck) -> HealthState:
     """
     if state.phase is Phase.DOWN:
         if not state.probed and now >= state.down_until:
-            return _moved(replace(state, passes=check.rise), Signal.RISEN, now, check, "on probation")
+            trial = replace(state, passes=check.rise, traffic=Traffic(), breaker=Breaker.OPEN)
+            return _moved(trial, Signal.RISEN, now, check, "on probation")
         return state
     silent = state.last_seen is not None and now - state.last_seen > SILENCE_FACTOR * check.interval_s + check.timeout_s
     if silent and state.probed:
@@ -270,13 +274,19 @@ def _counted(state: HealthState, seen: Observation, slow: bool, now: float) -> H
         clean = 0 if slow or seen.shedding or _traffic_strained(state, now) else state.clean + 1
         leak = max(0.0, state.leak - LEAK)
         passes = state.passes + 1
-        quiet = state.phase is not Phase.DOWN and leak == 0.0
+        quiet = leak == 0.0 and _calm(state, now)
         doubt = None if quiet else state.doubt_since
         return replace(state, fails=0, passes=passes, clean=clean, leak=leak, doubt_since=doubt)
     if seen.shedding:
         return replace(state, fails=0, passes=0, clean=0)
     doubt = state.doubt_since if state.doubt_since is not None else now
-    return replace(state, fails=state.fails + 1, passes=0, clean=0, leak=state.leak + 1.0, doubt_since=doubt)
+    leak = state.leak if seen.distrusted else state.leak + 1.0
+    return replace(state, fails=state.fails + 1, passes=0, clean=0, leak=leak, doubt_since=doubt)
+
+
+def _calm(state: HealthState, now: float) -> bool:
+    """Whether real traffic gives no cause for doubt and the region is not down."""
+    return state.phase is not Phase.DOWN and not state.failed_requests and not _traffic_strained(state, now)
 
 
 def _probe_signal(state: HealthState, seen: Observation, slow: bool, now: float, check: HealthCheck) -> Signal:
@@ -319,12 +329,13 @@ def _moved(state: HealthState, signal: Signal, now: float, check: HealthCheck, d
         return replace(state, relapses=state.relapses + 1, down_until=now + pause, passes=0, clean=0)
     if signal is Signal.RISEN:
         trial = BREAKER_TRANSITIONS.get((state.breaker, BreakerSignal.PAUSE_OVER), (state.breaker, ""))[0]
-        return replace(state, breaker=trial, leak=0.0, failed_requests=0, doubt_since=None)
+        # Reports from before the outage say nothing of the region that came back.
+        return replace(state, breaker=trial, leak=0.0, failed_requests=0, doubt_since=None, traffic=Traffic(at=now))
     return state
 
 
 def _forgiven(state: HealthState, now: float, check: HealthCheck) -> HealthState:
-    decay = max(check.hold_down_s, check.interval_s) * DECAY_FACTOR
+    decay = max(FORGIVEN_AFTER_S, check.hold_down_s * DECAY_FACTOR, check.interval_s * DECAY_FACTOR)
     if state.phase is Phase.HEALTHY and state.relapses and now - state.since >= decay:
         return replace(state, relapses=state.relapses - 1, since=now)
     return state
@@ -344,11 +355,17 @@ def _breaker_after_request(state: HealthState, ok: bool, at_threshold: bool) -> 
     return replace(state, breaker=row[0]), row[0] is Breaker.OPEN
 
 
-def observer_blind(states: Iterable[HealthState], share: float) -> bool:
+def observer_blind(states: Iterable[HealthState], share: float, at_once_s: float = 0.0) -> bool:
     """Whether the observer, not the regions, is in trouble: most of the targets it trusted fail at once (L2, L10).
 
-    Only one failing target never proves blindness; targets that were down before do not count.
+    Only one failing target never proves blindness. Targets that were down before do not count; one that fell with
+    those that fail now does: its trouble began less than ``at_once_s`` before theirs, and it was only probed first.
     """
-    trusted = [state for state in states if state.probed and state.phase is not Phase.DOWN]
+    asked = [state for state in states if state.probed]
+    doubts = [s.doubt_since for s in asked if s.fails and s.phase is not Phase.DOWN and s.doubt_since is not None]
+    if not doubts:
+        return False
+    began = min(doubts) - at_once_s
+    trusted = [s for s in asked if s.phase is not Phase.DOWN or (s.doubt_since is not None and s.doubt_since >= began)]
     failing = sum(1 for state in trusted if state.fails)
     return failing >= 2 and failing > share * len(trusted)

@@ -121,6 +121,7 @@ def region_document(region: Region) -> Document:
             "compliance": [c.value for c in region.compliance_frameworks],
             "max_capacity": capabilities.max_capacity,
             "features": list(capabilities.features),
+            "attestations": {name: a.document() for name, a in sorted(capabilities.attestations.items())},
         },
         "health_score": region.health_score,
         "current_capacity": region.current_capacity,
@@ -141,6 +142,7 @@ def region_from_document(document: Mapping[str, Any]) -> Region:
                 compliance=capabilities["compliance"],
                 max_capacity=capabilities["max_capacity"],
                 features=capabilities["features"],
+                attestations=capabilities.get("attestations", {}),
             ),
             "health": None if health is None else health_from_document(health),
         }
@@ -214,6 +216,7 @@ def policy_document(policy: DataPlacementPolicy) -> Document:
         "allowed_regions": None if policy.allowed_regions is None else list(policy.allowed_regions),
         "locality_level": str(policy.locality_level.value),
         "cross_region_transfer": policy.cross_region_transfer,
+        "rules": [rule.document() for rule in policy.rules],
     }
 
 

@@ -5,13 +5,19 @@ Decides nothing. A ``Region`` tells its keeper when a field changes, so that fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..errors import InvalidInputError, nearest_hint
+from .facts import NO_FACTS, STATED, Attestation, Facts, check_attestation
+from .policy import Rule, parse_rules
+from .watched import Watched
+
+if TYPE_CHECKING:
+    from .deployment import DeploymentView
 
 
 class CloudProvider(StrEnum):
@@ -119,46 +125,48 @@ class Point:
     longitude: float
 
 
-def _unwatched() -> None:
-    """What a region calls on a change before anybody keeps it."""
-
-
-class _Watched:
-    """Calls ``_changed`` after each attribute is set, so that a keeper can drop what it derived."""
-
-    _changed: Callable[[], None] = staticmethod(_unwatched)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-        if name != "_changed":
-            self._changed()
-
-    def _watch(self, changed: Callable[[], None]) -> None:
-        object.__setattr__(self, "_changed", changed)
-
-
 @dataclass(eq=True)
-class RegionCapabilities(_Watched):
+class RegionCapabilities(Watched):
     """What a region can do. ``max_capacity`` and ``current_capacity`` share one unit (requests/s by default).
 
     ``compliance``: frameworks the operator attests; kept as a tuple.
     ``features``: free labels, e.g. ``{"gpu", "arm64"}``.
+    ``attestations``: by framework, or by another fact that an owner may state (``baa_on_file``): what it rests on and
+    when it ends. One for a framework counts as listed in ``compliance``.
     """
 
     compliance: Iterable[ComplianceFramework] = ()
     max_capacity: float = 100
     features: Iterable[str] = ()
+    attestations: Mapping[str, Attestation] = field(default_factory=dict)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "compliance":
             value = tuple(dict.fromkeys(parse_enum(ComplianceFramework, v, "capabilities.compliance") for v in value))
         elif name == "features":
             value = tuple(value)
-        _Watched.__setattr__(self, name, value)
+        elif name == "attestations":
+            value = _parse_attestations(value)
+        Watched.__setattr__(self, name, value)
+
+
+def _parse_attestations(given: Mapping[str, Attestation | Mapping[str, Any]]) -> Mapping[str, Attestation]:
+    """Attestations by framework or stated fact. Raises InvalidInputError for another name, naming the nearest."""
+    where, frameworks = "capabilities.attestations", [f.value for f in ComplianceFramework]
+    if not isinstance(given, Mapping):
+        raise InvalidInputError(where, given, "a mapping from a framework to its attestation")
+    found: dict[str, Attestation] = {}
+    for name, attestation in given.items():
+        if name not in STATED:
+            if str(name).lower().replace("-", "_") not in frameworks:
+                raise InvalidInputError(where, name, nearest_hint(str(name), [*frameworks, *STATED]))
+            name = parse_enum(ComplianceFramework, name, where).value
+        found[name] = check_attestation(name, attestation, STATED[name][0] if name in STATED else bool)
+    return found
 
 
 @dataclass(eq=True)
-class Region(_Watched):
+class Region(Watched):
     """A region as its owner declares it; mutable, and every change is seen by the next decision.
 
     ``health_score`` (0..100) is what the owner states until probes have spoken; None: nothing is stated (unknown).
@@ -187,19 +195,23 @@ class Region(_Watched):
         return tuple(self.capabilities.compliance)
 
     @property
+    def stated(self) -> Mapping[str, Attestation]:
+        """All that the owner states, by framework or fact; a framework that is only listed rests on nothing named."""
+        listed = {framework.value: Attestation() for framework in self.compliance_frameworks}
+        return {**listed, **self.capabilities.attestations}
+
+    @property
     def capacity_utilization(self) -> float:
         """Load as a percentage of the limit, 0 when no limit is set."""
         limit = self.capabilities.max_capacity
         return 100.0 * self.current_capacity / limit if limit else 0.0
 
-    def _watch(self, changed: Callable[[], None]) -> None:
-        super()._watch(changed)
-        self.capabilities._watch(changed)
-
     def __setattr__(self, name: str, value: Any) -> None:
-        _Watched.__setattr__(self, name, value)
+        if name == "region_id" and self._kept and value != self.region_id:
+            raise InvalidInputError("region_id", value, f"{self.region_id!r} for good: register another region instead")
+        Watched.__setattr__(self, name, value)
         if name == "capabilities":
-            value._watch(self._changed)
+            value._watch(self._tell)
 
 
 class ProbeKind(StrEnum):
@@ -267,6 +279,8 @@ class RegionView:
     ``serves_as`` is the phase it is then ranked with.
     ``failed_over`` names why traffic was moved away and has not been given back; ``failed_services`` limits that
     to some services (None: all).
+    ``facts``: what is held to be true of it, as it stands at ``as_of`` (seconds since the epoch); ``compliance`` lists
+    the frameworks whose attestation stands then.
     """
 
     region_id: str
@@ -286,6 +300,8 @@ class RegionView:
     serves_as: Phase | None = None
     failed_over: str | None = None
     failed_services: frozenset[str] | None = None
+    facts: Facts = field(default_factory=lambda: NO_FACTS, hash=False)
+    as_of: float = 0.0
 
     @property
     def standing(self) -> Phase:
@@ -333,7 +349,9 @@ class DataPlacementPolicy:
     """Where data and its requests may go.
 
     ``allowed_regions``: None allows every region that meets the requirements; a list allows only those.
-    ``cross_region_transfer``: whether data may be copied between the allowed regions' outside and inside.
+    ``locality_level``: how far data may stray, exactly as ``core/eligibility.py`` says.
+    ``cross_region_transfer``: whether data of level ``region`` may be copied out of the allowed regions.
+    ``rules``: conditions over facts that a region must meet besides; with rules, one of them must allow.
     """
 
     name: str
@@ -342,8 +360,10 @@ class DataPlacementPolicy:
     locality_level: LocalityLevel = LocalityLevel.STRICT
     cross_region_transfer: bool = False
     policy_id: str = ""
+    rules: Iterable[Rule] = ()
 
     def __post_init__(self) -> None:
+        self.rules = parse_rules(self.rules)
         self.compliance_requirements = tuple(
             parse_enum(ComplianceFramework, v, "compliance_requirements") for v in self.compliance_requirements
         )
@@ -367,6 +387,7 @@ class PolicyView:
     allowed_regions: frozenset[str] | None
     locality_level: LocalityLevel
     cross_region_transfer: bool
+    rules: tuple[Rule, ...] = ()
 
     @classmethod
     def of(cls, policy: DataPlacementPolicy) -> Self:
@@ -379,7 +400,27 @@ class PolicyView:
             allowed_regions=None if allowed is None else frozenset(allowed),
             locality_level=policy.locality_level,
             cross_region_transfer=policy.cross_region_transfer,
+            rules=tuple(policy.rules),
         )
+
+    def document(self) -> dict[str, Any]:
+        """The policy as plain data, for its digest."""
+        return {
+            "policy_id": self.policy_id,
+            "requirements": sorted(r.value for r in self.requirements),
+            "allowed_regions": None if self.allowed_regions is None else sorted(self.allowed_regions),
+            "locality_level": self.locality_level.value,
+            "cross_region_transfer": self.cross_region_transfer,
+            "rules": [rule.document() for rule in self.rules],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Which policy binds a piece of data, and what kind of data it is (the operator's own word)."""
+
+    policy_id: str | None
+    data_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,15 +444,18 @@ class SafetyLimits:
 class Fleet:
     """Everything a decision needs, frozen. Regions are in order of registration.
 
+    ``deployments``: the plan of record of each service that has one, by the service's name.
     ``revision`` is the store's: it counts changes of intent. ``generation`` counts every change that this process has
     seen, of health and load too; two fleets of one generation are the same object. ``frozen``: why automation is
-    stopped, None when it is not.
+    stopped, None when it is not. ``bindings``: which policy binds which piece of data.
     """
 
     revision: int
     regions: Mapping[str, RegionView]
     services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))
     policies: Mapping[str, PolicyView] = field(default_factory=lambda: MappingProxyType({}))
+    deployments: Mapping[str, DeploymentView] = field(default_factory=lambda: MappingProxyType({}))
     limits: SafetyLimits = SafetyLimits()
     frozen: str | None = None
     generation: int = 0
+    bindings: Mapping[str, Binding] = field(default_factory=lambda: MappingProxyType({}))

@@ -5,6 +5,7 @@ Each is a stored document, so that it survives restarts (L11), and says who, why
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -16,6 +17,8 @@ from .safety import LIFTABLE, Rule
 
 OVERRIDES, FAILURES, PLACEMENTS = "overrides/", "failures/", "placements/"
 FREEZE_KEY = "freeze"
+SERVING_KEY = "serving"
+"""Written with each removal of a region from service: two at once cannot both go by the same count of the others."""
 
 
 class Cause(StrEnum):
@@ -106,6 +109,16 @@ class BreakGlass:
         for name, value in (("by", by), ("reason", reason)):
             if not value.strip():
                 raise InvalidInputError(f"override.{name}", value, "a text that is not empty")
-        if expires_at <= now:
+        if not now < expires_at < math.inf:
             raise InvalidInputError("override.expires_at", expires_at, f"a time after now ({now:.0f})")
         return cls(known, by, reason, expires_at)
+
+
+def lifted_by(override: BreakGlass | None, now: float) -> frozenset[Rule]:
+    """The rules that an override lifts at ``now`` (seconds since the epoch): the one it names, none without one.
+
+    Raises InvalidInputError for one that has expired, or that is not as ``BreakGlass.parse`` would have it.
+    """
+    if override is None:
+        return frozenset()
+    return frozenset({BreakGlass.parse(override.rule, override.by, override.reason, override.expires_at, now).rule})

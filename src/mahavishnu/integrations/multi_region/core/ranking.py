@@ -6,7 +6,7 @@ less good of, and ends with the region's id, so that equal inputs give equal ans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .geo import distance_km
@@ -20,17 +20,26 @@ Key = Callable[[RegionView], float]
 
 @dataclass(frozen=True, slots=True)
 class RankInput:
-    """What keys may look at beside the region: the client's place, who holds the data, a deployment's weights."""
+    """What keys may look at beside the region.
+
+    ``location``: the client's place; ``estimate``: the round trip in ms to expect from there to a region, None to go by
+    distance. ``current``: the region that the client uses now. ``holders``: places that hold the request's data.
+    ``weights``: shares of a deployment's regions.
+    """
 
     location: Point | None = None
     holders: tuple[Point, ...] = ()
     weights: Mapping[str, float] | None = None
+    estimate: Key | None = None
+    current: str | None = None
 
 
 def by_latency(given: RankInput) -> Key | None:
-    """Distance from the client in km; needs a location."""
+    """The round trip to expect in ms, or without estimates the distance in km; needs a location."""
     place = given.location
-    return None if place is None else lambda region: distance_km(place, region.point)
+    if place is None:
+        return None
+    return given.estimate or (lambda region: distance_km(place, region.point))
 
 
 def by_health(_: RankInput) -> Key | None:
@@ -87,13 +96,17 @@ def by_turn(regions: list[RegionView], weights: Mapping[str, float] | None, turn
     first = best_tier(regions)
     if weights is None:
         return first[turn % len(first)]
-    total = sum(weights[region.region_id] for region in first)
-    mark = (turn * GOLDEN % 1.0) * total
-    for region in first:
-        mark -= weights[region.region_id]
+    return first[turn_of([weights[region.region_id] for region in first], turn)]
+
+
+def turn_of(weights: Sequence[float], turn: int) -> int:
+    """Which of the weights (their index) the turn belongs to."""
+    mark = (turn * GOLDEN % 1.0) * sum(weights)
+    for index, weight in enumerate(weights):
+        mark -= weight
         if mark < 0:
-            return region
-    return first[-1]
+            return index
+    return len(weights) - 1
 
 
 def best_tier(regions: list[RegionView]) -> list[RegionView]:

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_address
 from typing import Any, Self
 
 from ..errors import InvalidInputError, UnknownServiceError, nearest_hint
+from .deployment import DeploymentView
+from .facts import NO_FACTS, Fact, Facts, agreed
 from .geo import check_point
-from .model import ComplianceFramework, Fleet, Point, PolicyView, Service, parse_enum
+from .model import Binding, ComplianceFramework, Fleet, LocalityLevel, Point, PolicyView, Service, parse_enum
 
-KNOWN_KEYS = ("user_location", "country", "compliance_requirements", "data_id", "service")
+KNOWN_KEYS = (
+    "user_location",
+    "country",
+    "ip",
+    "compliance_requirements",
+    "data_id",
+    "data_class",
+    "service",
+    "current_region",
+)
+
+Locate = Callable[[str], tuple[Point | None, str | None]]
+"""A checked IP address to its place and country, as far as known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as decisions see it. ``location``: where the client is; ``country``: ISO alpha-2, upper case."""
+    """A request as decisions see it. ``location``: where the client is; ``country``: ISO alpha-2, upper case.
+
+    ``data_class``: what kind of data it carries, in the operator's own word; rules may read it. ``current``: the region
+    that the client uses now, and keeps unless another is clearly nearer.
+    """
 
     location: Point | None = None
     country: str | None = None
     requirements: frozenset[ComplianceFramework] = frozenset()
     data_id: str | None = None
     service: str | None = None
+    data_class: str | None = None
+    current: str | None = None
 
     @classmethod
-    def parse(cls, context: Mapping[str, Any], centroids: Mapping[str, Point]) -> Self:
-        """The request that a context describes.
+    def parse(cls, context: Mapping[str, Any], centroids: Mapping[str, Point], locate: Locate | None = None) -> Self:
+        """The request that a context describes. Where the client is: by location, else by country, else by address.
 
-        ``centroids``: country code to the place that stands for it, used when only a country is given.
+        ``centroids``: country code to the place that stands for it, used when only a country is known.
+        ``locate``: None when there is no database of addresses.
         Raises InvalidInputError naming the field, the value and what is allowed.
         """
         if not isinstance(context, Mapping):
@@ -39,12 +62,17 @@ class Request:
                 )
         country = _country(context.get("country"), centroids)
         location = _location(context.get("user_location"))
+        found, its_country = _by_address(context.get("ip"), locate)
+        if location is None and country is None:
+            location, country = found, its_country
         return cls(
             location=location if location is not None else centroids.get(country or ""),
             country=country,
             requirements=parse_requirements(context.get("compliance_requirements")),
             data_id=_text(context.get("data_id"), "data_id"),
             service=_text(context.get("service"), "service"),
+            data_class=_text(context.get("data_class"), "data_class"),
+            current=_text(context.get("current_region"), "current_region"),
         )
 
 
@@ -52,7 +80,7 @@ def parse_requirements(value: Any) -> frozenset[ComplianceFramework]:
     """Compliance requirements from a list of frameworks or their names; None means none."""
     if value is None:
         return frozenset()
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
         raise InvalidInputError("request_context.compliance_requirements", value, "a list of frameworks")
     return frozenset(parse_enum(ComplianceFramework, v, "request_context.compliance_requirements") for v in value)
 
@@ -64,6 +92,20 @@ def _location(value: Any) -> Point | None:
     if not isinstance(value, Mapping) or set(value) != {"latitude", "longitude"}:
         raise InvalidInputError(field, value, "an object with latitude and longitude, in degrees")
     return check_point(value["latitude"], value["longitude"], field)
+
+
+def _by_address(value: Any, locate: Locate | None) -> tuple[Point | None, str | None]:
+    if value is None:
+        return None, None
+    field = "request_context.ip"
+    try:
+        address = ip_address(value if isinstance(value, str) else "")
+    except ValueError:
+        raise InvalidInputError(field, value, "an IPv4 or IPv6 address") from None
+    if locate is None:
+        allowed = "user_location or country; to look addresses up, set MAHAVISHNU_MULTI_REGION__GEOIP_DATABASE"
+        raise InvalidInputError(field, value, f"{allowed} to a MaxMind DB file")
+    return locate(str(address))
 
 
 def _country(value: Any, centroids: Mapping[str, Point]) -> str | None:
@@ -81,38 +123,85 @@ def _text(value: Any, field: str) -> str | None:
     raise InvalidInputError(f"request_context.{field}", value, "a text that is not empty")
 
 
+class Use(StrEnum):
+    """What a region is wanted for: to serve a request, to hold data's primary copy, or to hold another copy."""
+
+    SERVE = "serve"
+    PRIMARY = "primary"
+    COPY = "copy"
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What serving a request takes: every framework, every policy, and a place in the service's deployment."""
+    """What serving a request takes: every framework, every policy, and a place in the service's deployment.
+
+    ``deployment``: the service's plan of record, None when it has none. ``use``: what the region is wanted for.
+    ``facts``: what is known of the data or the transfer. ``beyond_preference``: a policy that only prefers its regions
+    does not hold the others back now, since none of its own can serve.
+    """
 
     requirements: frozenset[ComplianceFramework] = frozenset()
     policies: tuple[PolicyView, ...] = ()
     service: Service | None = None
+    deployment: DeploymentView | None = None
+    use: Use = Use.SERVE
+    facts: Facts = field(default_factory=lambda: NO_FACTS, hash=False)
+    beyond_preference: bool = False
+
+    @property
+    def name(self) -> str:
+        """The service's name, empty when none is asked for."""
+        if self.service is not None:
+            return self.service.name
+        return self.deployment.service if self.deployment is not None else ""
+
+    @property
+    def deployed(self) -> tuple[str, ...] | None:
+        """The regions that the service runs in: by its plan of record, else as declared; None: anywhere."""
+        if self.deployment is not None:
+            return self.deployment.regions
+        declared = self.service.deployment if self.service is not None else None
+        return None if declared is None else declared.regions
 
 
 def needs_of(fleet: Fleet, request: Request) -> Needs:
     """The needs of a request in a fleet.
 
-    A policy binds a request when the request's service names it, or when the request requires all that the policy
-    requires (a request under GDPR comes under every GDPR policy). Raises UnknownServiceError.
+    A policy binds a request when the request's service names it, when it was assigned to the request's data, or when
+    the request requires all that the policy requires (a request under GDPR comes under every GDPR policy). Raises
+    UnknownServiceError.
     """
-    service = None
+    service, deployment = None, None
     if request.service is not None:
         service = fleet.services.get(request.service)
-        if service is None:
-            allowed = nearest_hint(request.service, list(fleet.services))
+        deployment = fleet.deployments.get(request.service)
+        if service is None and deployment is None:
+            allowed = nearest_hint(request.service, [*fleet.services, *fleet.deployments])
             raise UnknownServiceError("request_context.service", request.service, allowed)
-    named = service.policy if service is not None else None
-    required = request.requirements
-    binding = fleet.policies.get(named) if named is not None else None
-    if binding is not None:
-        required = required | binding.requirements
-    policies = tuple(
-        p for p in fleet.policies.values() if p is binding or (p.requirements and p.requirements <= required)
+    bound = fleet.bindings.get(request.data_id) if request.data_id is not None else None
+    named = _named(fleet, service, bound)
+    required = request.requirements.union(*(p.requirements for p in named))
+    policies = named + tuple(
+        p for p in fleet.policies.values() if p.requirements and p.requirements <= required and p not in named
     )
-    return Needs(required.union(*(p.requirements for p in policies)), policies, service)
+    required = required.union(*(p.requirements for p in policies))
+    return Needs(required, policies, service, deployment, facts=_data_facts(request, bound))
 
 
-def service_needs(fleet: Fleet, service: Service) -> Needs:
-    """The needs that every request of a service has."""
-    return needs_of(fleet, Request(service=service.name))
+def _named(fleet: Fleet, service: Service | None, bound: Binding | None) -> tuple[PolicyView, ...]:
+    """The policies that the service and the data's binding name, each once."""
+    names = (service.policy if service is not None else None, bound.policy_id if bound is not None else None)
+    return tuple(fleet.policies.get(name) or _unknown_policy(name) for name in dict.fromkeys(names) if name is not None)
+
+
+def _data_facts(request: Request, bound: Binding | None) -> Facts:
+    """What kind of data it is, by the request and by the binding; when they contradict each other, unknown."""
+    told = None if request.data_class is None else Fact(request.data_class, "the request")
+    kept = None if bound is None or bound.data_class is None else Fact(bound.data_class, "the data's binding")
+    fact = agreed(told, kept)
+    return NO_FACTS if fact is None else {"data.class": fact}
+
+
+def _unknown_policy(policy_id: str) -> PolicyView:
+    """What stands in for a policy that is named and not there: it allows nothing, since nobody knows what it asks."""
+    return PolicyView(policy_id, policy_id, frozenset(), frozenset(), LocalityLevel.STRICT, False)

@@ -7,16 +7,14 @@ is called again until nothing moves. Stop after any transition, read the deploym
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from .analysis import Finding, Sample, analyse
-from .deployment import DeploymentView, Group, OnFailure, Run, RunState, State, Step
-from .eligibility import lawful_objection, objection
-from .failover import room
-from .model import DeploymentType, Fleet
-from .request import Needs
-from .safety import in_service
+from .deployment import DeploymentView, Group, OnFailure, State, Step
+from .model import DeploymentType, FailbackMode, Phase
+from .obstacles import Seen, group_lost, heir, load_of, lost, obstacle, shift_obstacle, too_small
+from .waves import ENDED, bad_regions, to_undo, undone, waiting_for, without
 
 HISTORY = 100
 """Lines of history kept with a deployment; the event log has them all."""
@@ -31,8 +29,10 @@ class Signal(StrEnum):
     STEP_PASSED = "step passed"
     LAST_STEP_PASSED = "last step passed"
     FAILED = "failed"
+    REPLACED = "replaced"
     WINDOW_OVER = "window over"
     ACTIVE_LOST = "active lost"
+    HANDED_OVER = "handed over"
     DEMOTED = "demoted"
     PROMOTED = "promoted"
     ROLLBACK = "rollback"
@@ -40,18 +40,24 @@ class Signal(StrEnum):
 
 
 TRANSITIONS: Mapping[tuple[State, Signal], tuple[State, str]] = {
-    (State.PREPARING, Signal.PREPARED): (State.BAKING, "every region has the new version"),
+    (State.PREPARING, Signal.PREPARED): (State.BAKING, "the regions are ready"),
     (State.PREPARING, Signal.PREPARE_FAILED): (State.HALTED, "too many regions failed or did not answer"),
     (State.BAKING, Signal.BAKED): (State.SHIFTING, "bake over and every precondition holds"),
     (State.SHIFTING, Signal.STEP_PASSED): (State.SHIFTING, "the step held: the next one"),
     (State.SHIFTING, Signal.LAST_STEP_PASSED): (State.SERVING, "all traffic is where it is meant to be"),
     (State.SERVING, Signal.WINDOW_OVER): (State.COMPLETED, "the rollback window is over"),
     (State.SERVING, Signal.ACTIVE_LOST): (State.DEMOTING, "the active region is lost: it is demoted first"),
+    (State.SERVING, Signal.HANDED_OVER): (State.DEMOTING, "the active region hands over: it is demoted first"),
     (State.DEMOTING, Signal.DEMOTED): (State.PROMOTING, "the old region takes no traffic any more"),
-    (State.PROMOTING, Signal.PROMOTED): (State.SERVING, "a region that stood by is promoted"),
+    (State.PROMOTING, Signal.PROMOTED): (State.SERVING, "a region is promoted"),
+    **{
+        (state, Signal.REPLACED): (State.HALTED, "a newer deployment of the service replaces it")
+        for state in (State.PREPARING, State.BAKING, State.SHIFTING)
+    },
     **{
         (state, Signal.ROLLBACK): (State.ROLLING_BACK, "rolled back")
-        for state in (State.PREPARING, State.BAKING, State.SHIFTING, State.SERVING, State.HALTED)
+        for state in State
+        if state not in (State.COMPLETED, State.ROLLING_BACK, State.ROLLED_BACK)
     },
     **{
         (state, Signal.FAILED): (State.HALTED, "the new version fails and is held where it is")
@@ -61,14 +67,8 @@ TRANSITIONS: Mapping[tuple[State, Signal], tuple[State, str]] = {
 }
 """State and signal to the next state and why. A pair that is not here cannot happen."""
 
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What is true now: the fleet, the needs of the service, and real requests per region since the step began."""
-
-    fleet: Fleet
-    needs: Needs
-    samples: Mapping[str, Sample] = field(default_factory=dict)
+UNDER_WAY = frozenset({State.DEMOTING, State.PROMOTING, State.ROLLING_BACK})
+"""States that are left even while automation is frozen: stopping there would leave a service without a region."""
 
 
 def advance(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
@@ -76,6 +76,16 @@ def advance(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
 
     ``now`` in seconds since the epoch.
     """
+    after = _next(view, seen, now)
+    moves = (after.state, after.step) != (view.state, view.step)
+    if moves and seen.fleet.frozen is not None and view.state not in UNDER_WAY:
+        return held(view, f"automation is frozen: {seen.fleet.frozen}")
+    return after
+
+
+def _next(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
+    if seen.replaced_by is not None and can(view, Signal.REPLACED):
+        return moved(view, Signal.REPLACED, now, seen.replaced_by)
     match view.state:
         case State.PREPARING:
             return _prepare(view, seen, now)
@@ -90,7 +100,8 @@ def advance(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
         case State.PROMOTING:
             return _promote(view, seen, now)
         case State.ROLLING_BACK:
-            return moved(replace(view, groups=view.previous or view.groups), Signal.RESTORED, now, "")
+            left = undone(view)
+            return view if left is None else moved(view, Signal.RESTORED, now, left)
         case State.COMPLETED | State.HALTED | State.ROLLED_BACK:
             return view
 
@@ -109,8 +120,8 @@ def moved(view: DeploymentView, signal: Signal, now: float, detail: str, due_in_
     )
 
 
-def held(view: DeploymentView, why: str) -> DeploymentView:
-    """The deployment with what is in its way."""
+def held(view: DeploymentView, why: str | None) -> DeploymentView:
+    """The deployment with what is in its way, None: nothing any more."""
     return view if view.held == why else replace(view, held=why)
 
 
@@ -119,36 +130,58 @@ def can(view: DeploymentView, signal: Signal) -> bool:
     return (view.state, signal) in TRANSITIONS
 
 
+# --- going back ---------------------------------------------------------------------------------
+
+
 def rolled_back(view: DeploymentView, now: float, why: str) -> DeploymentView:
-    """The deployment with its old groups back in one step; needs nothing from any region."""
-    restored = replace(moved(view, Signal.ROLLBACK, now, why), groups=view.previous)
-    return replace(restored, term=view.term + 1)
+    """The deployment with its old groups back in one step, and the work to undo; needs nothing from any region."""
+    groups = view.previous if view.strategy is DeploymentType.BLUE_GREEN else ()
+    restored = replace(moved(view, Signal.ROLLBACK, now, why), groups=groups, standby=(), wanted=None)
+    return replace(restored, term=view.term + 1, undo=to_undo(view, now))
+
+
+def return_obstacle(view: DeploymentView, seen: Seen) -> str | None:
+    """Why traffic cannot go back to where it was before: nobody there could serve. None when somebody can.
+
+    Room is not asked: better shed a part than stay with a version that fails.
+    """
+    if view.step < 0:
+        return None  # nothing has moved yet
+    plan = seen.returns_to
+    return group_lost(view.blue if plan is None else (*plan.active, *plan.warm), seen)
+
+
+def _failed(view: DeploymentView, signal: Signal, seen: Seen, now: float, detail: str) -> DeploymentView:
+    if view.on_failure is OnFailure.HOLD or not (view.previous or seen.returns_to or view.step < 0):
+        return moved(view, signal, now, detail)
+    nobody = return_obstacle(view, seen)
+    if nobody is not None:
+        return held(view, f"{detail}; it cannot be rolled back: {nobody}")
+    return rolled_back(view, now, detail)
+
+
+# --- going on -----------------------------------------------------------------------------------
 
 
 def _prepare(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
-    states = [run.state for run in view.runs.values()]
-    bad = [r for r, run in view.runs.items() if run.state in (RunState.FAILED, RunState.UNKNOWN)]
-    if len(bad) > view.waves.max_unavailable:
-        detail = ", ".join(f"{r} {view.runs[r].state.value} ({view.runs[r].detail})" for r in bad)
-        return _failed(view, Signal.PREPARE_FAILED, now, detail)
-    if any(state in (RunState.PENDING, RunState.RUNNING) for state in states):
-        return view
-    return moved(view, Signal.PREPARED, now, "", view.gates.bake_s)
-
-
-def _failed(view: DeploymentView, signal: Signal, now: float, detail: str) -> DeploymentView:
-    if view.on_failure is OnFailure.ROLLBACK and (view.previous or view.state is State.PREPARING):
-        return rolled_back(view, now, detail)
-    return moved(view, signal, now, detail)
+    bad = bad_regions(view, seen)
+    ready = without(view, bad)
+    if len(bad) > view.waves.max_unavailable or ready is None:
+        detail = ", ".join(f"{region} {why}" for region, why in bad.items())
+        return _failed(view, Signal.PREPARE_FAILED, seen, now, detail)
+    if any(run.state not in ENDED for run in view.runs.values()):
+        return held(view, waiting_for(view, seen.samples, now))
+    detail = "left out: " + ", ".join(f"{region} {why}" for region, why in bad.items()) if bad else ""
+    return moved(ready, Signal.PREPARED, now, detail, view.gates.bake_s)
 
 
 def _bake(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
     if now < view.due_at:
         return view
     wanted = wanted_groups(view, 0)
-    obstacle = shift_obstacle(view, wanted, seen)
-    if obstacle is not None:
-        return held(view, obstacle)
+    why = shift_obstacle(view, wanted, seen)
+    if why is not None:
+        return held(view, why)
     shifted = moved(view, Signal.BAKED, now, _share_text(view, 0), view.gates.step_bake_s)
     return replace(shifted, groups=wanted, step=0, term=view.term + 1)
 
@@ -156,109 +189,36 @@ def _bake(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
 def _shift(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
     finding, why = _finding(view, seen)
     if finding is Finding.FAIL:
-        return _failed(view, Signal.FAILED, now, why)
+        return _failed(view, Signal.FAILED, seen, now, why)
     if now < view.due_at:
         return view
     if finding is Finding.INCONCLUSIVE:
         return held(view, f"inconclusive: {why}")
-    last = view.step + 1 >= len(view.gates.steps)
-    if last or view.strategy is not DeploymentType.BLUE_GREEN:
+    if view.step + 1 >= len(view.gates.steps) or view.strategy is not DeploymentType.BLUE_GREEN:
         window = view.gates.rollback_window_s if view.strategy is DeploymentType.BLUE_GREEN else 0.0
         return moved(view, Signal.LAST_STEP_PASSED, now, why, window)
     wanted = wanted_groups(view, view.step + 1)
-    obstacle = shift_obstacle(view, wanted, seen)
-    if obstacle is not None:
-        return held(view, obstacle)
+    in_the_way = shift_obstacle(view, wanted, seen)
+    if in_the_way is not None:
+        return held(view, in_the_way)
     text = _share_text(view, view.step + 1)
     shifted = moved(view, Signal.STEP_PASSED, now, text, view.gates.step_bake_s)
-    return replace(shifted, groups=wanted, step=view.step + 1)
+    return replace(shifted, groups=wanted, step=view.step + 1, term=view.term + 1)
 
 
 def _serve(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
     if view.strategy is DeploymentType.BLUE_GREEN:
         finding, why = _finding(view, seen)
         if finding is Finding.FAIL:
-            return _failed(view, Signal.FAILED, now, why)
-        return moved(view, Signal.WINDOW_OVER, now, "") if now >= view.due_at else view
+            return _failed(view, Signal.FAILED, seen, now, why)
+        return moved(view, Signal.WINDOW_OVER, now, "") if now >= view.due_at else held(view, None)
     if view.strategy is DeploymentType.ACTIVE_PASSIVE:
-        lost = [r for r in view.active if _lost(r, seen)]
-        if lost:
-            return _demote(view, seen, now, f"{lost[0]}: {_why_lost(lost[0], seen)}")
-        return replace(view, held=None) if view.held else view
+        for region in view.active:
+            why_lost = lost(region, seen)
+            if why_lost is not None:
+                return _demote(view, seen, now, f"{region} {why_lost}")
+        return _return_home(view, seen, now)
     return view
-
-
-def _demote(view: DeploymentView, seen: Seen, now: float, why: str) -> DeploymentView:
-    """Take the traffic off the active region before anybody else gets it, and only when somebody can."""
-    heir, obstacle = _heir(view, seen)
-    if heir is None:
-        return held(view, f"{why}; nobody can take over: {obstacle}")
-    demoted = moved(view, Signal.ACTIVE_LOST, now, why)
-    nobody = tuple(replace(group, weight=0.0) for group in view.groups)
-    return replace(demoted, groups=nobody, previous=view.groups, wanted=heir, term=view.term + 1)
-
-
-def promote_instead(view: DeploymentView, region: str, now: float, why: str) -> DeploymentView:
-    """Begin to hand an active-passive service over to a region by choice: a failback, or a planned switch."""
-    demoted = moved(view, Signal.ACTIVE_LOST, now, why)
-    nobody = tuple(replace(group, weight=0.0) for group in view.groups)
-    return replace(demoted, groups=nobody, previous=view.groups, wanted=region, term=view.term + 1)
-
-
-def _promote(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
-    heir = view.wanted
-    if heir is None or _obstacle(heir, seen) is not None:
-        heir, obstacle = _heir(view, seen)
-        if heir is None:
-            return held(view, f"nobody can take over: {obstacle}")
-    active = replace(view.groups[0], name="active", regions=(heir,), weight=1.0)
-    promoted = moved(view, Signal.PROMOTED, now, heir)
-    return replace(
-        promoted,
-        groups=(active,),
-        standby=tuple(r for r in view.regions if r != heir),
-        wanted=None,
-        term=view.term + 1,
-    )
-
-
-def _heir(view: DeploymentView, seen: Seen) -> tuple[str | None, str]:
-    """The first of those that stand by, in their order, who may take over now; or why nobody can."""
-    load = sum(seen.fleet.regions[r].load for r in view.active if r in seen.fleet.regions)
-    reasons = []
-    for region in view.standby:
-        obstacle = _obstacle(region, seen) or _too_small(region, load, seen)
-        if obstacle is None:
-            return region, ""
-        reasons.append(f"{region} {obstacle}")
-    return None, "; ".join(reasons) or "nobody stands by"
-
-
-def _too_small(region: str, load: float, seen: Seen) -> str | None:
-    free = room(seen.fleet.regions[region], seen.fleet.limits.headroom)
-    return f"has room for {free:g} of {load:g}" if load > free else None
-
-
-def _lost(region: str, seen: Seen) -> bool:
-    view = seen.fleet.regions.get(region)
-    return view is None or not in_service(view) or view.failed_over is not None
-
-
-def _why_lost(region: str, seen: Seen) -> str:
-    view = seen.fleet.regions.get(region)
-    if view is None:
-        return "is not registered any more"
-    why = objection(view, Needs(seen.needs.requirements, seen.needs.policies))
-    return why.text if why is not None else "is out of service"
-
-
-def _obstacle(region: str, seen: Seen) -> str | None:
-    view = seen.fleet.regions.get(region)
-    if view is None:
-        return "is not registered"
-    lawful = Needs(seen.needs.requirements, seen.needs.policies)
-    why = lawful_objection(view, lawful) or objection(view, lawful)
-    return why.text if why is not None else None
 
 
 def wanted_groups(view: DeploymentView, step: int) -> tuple[Group, ...]:
@@ -269,27 +229,13 @@ def wanted_groups(view: DeploymentView, step: int) -> tuple[Group, ...]:
     return view.with_groups(blue=100.0 - green, green=green)
 
 
-def shift_obstacle(view: DeploymentView, wanted: tuple[Group, ...], seen: Seen) -> str | None:
-    """Why traffic cannot move to the wanted groups now: somebody is ineligible, unhealthy or too small; None if it can.
-
-    A region that takes more than it does now must be eligible and have room for its part of the service's load.
-    """
-    now_shares, wanted_shares = view.weights, replace(view, groups=wanted).weights
-    load = sum(seen.fleet.regions[r].load for r in view.active if r in seen.fleet.regions)
-    for region, share in wanted_shares.items():
-        more = share - now_shares.get(region, 0.0)
-        if more <= 0:
-            continue
-        obstacle = _obstacle(region, seen) or (
-            _too_small(region, more * load, seen) if region not in view.active else None
-        )
-        if obstacle is not None:
-            return f"{region} {obstacle}"
-    return None
-
-
 def _finding(view: DeploymentView, seen: Seen) -> tuple[Finding, str]:
-    if not view.gates.analyse or view.strategy is not DeploymentType.BLUE_GREEN:
+    if view.strategy is not DeploymentType.BLUE_GREEN:
+        return Finding.PASS, ""
+    gone = group_lost(view.green, seen)
+    if gone is not None:
+        return Finding.FAIL, f"green cannot serve: {gone}"
+    if not view.gates.analyse:
         return Finding.PASS, ""
     return analyse(_pooled(view.green, seen), _pooled(view.blue, seen), view.gates)
 
@@ -307,33 +253,59 @@ def _share_text(view: DeploymentView, step: int) -> str:
     return f"{view.gates.steps[step]:g} % to green"
 
 
-# --- waves --------------------------------------------------------------------------------------
+# --- active-passive: demote, then promote -------------------------------------------------------
 
 
-def runs_to_start(view: DeploymentView, samples: Mapping[str, Sample], now: float) -> tuple[str, ...]:
-    """Regions in which the work may begin now: the next of the current wave, as many as may run at once."""
-    if view.state is not State.PREPARING or not view.runs:
-        return ()
-    busy = sum(run.state is RunState.RUNNING for run in view.runs.values())
-    for wave in view.waves.groups:
-        if all(view.runs[r].state in (RunState.SUCCEEDED, RunState.FAILED, RunState.UNKNOWN) for r in wave):
-            if _baked(view, wave, samples, now):
-                continue
-            return ()
-        pending = [r for r in wave if view.runs[r].state is RunState.PENDING]
-        return tuple(pending[: max(0, view.waves.max_parallel - busy)])
-    return ()
+def hand_over(view: DeploymentView, region: str, now: float, why: str) -> DeploymentView:
+    """Begin to hand an active-passive service over to a region by choice: a failback, or a planned switch."""
+    return _without_active(view, Signal.HANDED_OVER, region, now, why)
 
 
-def _baked(view: DeploymentView, wave: tuple[str, ...], samples: Mapping[str, Sample], now: float) -> bool:
-    """Whether a finished wave has been watched for long enough, in time and in real requests."""
-    ended = max(view.runs[r].at for r in wave)
-    requests = sum(samples.get(r, Sample()).total for r in wave)
-    return now - ended >= view.waves.bake_s and requests >= view.waves.bake_requests
+def handover_obstacle(view: DeploymentView, region: str, seen: Seen) -> str | None:
+    """Why a region cannot take an active-passive service over from the one that serves; None when it can."""
+    why = obstacle(region, seen)
+    if why is None and seen.fleet.regions[region].standing is not Phase.HEALTHY:
+        why = f"is {seen.fleet.regions[region].standing.value}, not healthy"
+    return why or too_small(region, sum(load_of(r, seen) for r in view.active), seen)
 
 
-def with_run(view: DeploymentView, region: str, state: RunState, now: float, detail: str = "") -> DeploymentView:
-    """The deployment with one region's work in a new state; a new attempt when it begins to run."""
-    before = view.runs[region]
-    attempt = before.attempt + (state is RunState.RUNNING)
-    return replace(view, runs={**view.runs, region: Run(state, now, attempt, detail)})
+def _return_home(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
+    """Hand over to the primary again, where failback is automatic, it may serve, and the hold-down is over."""
+    home = view.primary
+    if view.failback is not FailbackMode.AUTO or home is None or home in view.active or home not in view.standby:
+        return held(view, None)
+    if now < view.due_at or handover_obstacle(view, home, seen) is not None:
+        return held(view, None)
+    return hand_over(view, home, now, f"{home} is back")
+
+
+def _demote(view: DeploymentView, seen: Seen, now: float, why: str) -> DeploymentView:
+    """Take the traffic off the active region before anybody else gets it, and only when somebody can."""
+    chosen, in_the_way = heir(view.standby, sum(load_of(r, seen) for r in view.active), seen)
+    if chosen is None:
+        return held(view, f"{why}; nobody can take over: {in_the_way}")
+    return _without_active(view, Signal.ACTIVE_LOST, chosen, now, why)
+
+
+def _without_active(view: DeploymentView, signal: Signal, chosen: str, now: float, why: str) -> DeploymentView:
+    nobody = tuple(replace(group, weight=0.0) for group in view.groups)
+    demoted = moved(view, signal, now, why)
+    return replace(demoted, groups=nobody, previous=view.groups, wanted=chosen, term=view.term + 1)
+
+
+def _promote(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
+    """Give the traffic to who was chosen; where that one has failed meanwhile, to the next, at last to the old one."""
+    chosen = view.wanted
+    before = tuple(region for group in view.groups for region in group.regions)
+    if chosen is None or obstacle(chosen, seen) is not None:
+        chosen, in_the_way = heir((*view.standby, *before), sum(load_of(r, seen) for r in before), seen)
+        if chosen is None:
+            return held(view, f"nobody can take over: {in_the_way}")
+    others = [r for r in (*view.standby, *before) if r != chosen]
+    return replace(
+        moved(view, Signal.PROMOTED, now, chosen, view.gates.failback_after_s),
+        groups=(Group("active", (chosen,), 1.0),),
+        standby=tuple(sorted(others, key=view.regions.index)),
+        wanted=None,
+        term=view.term + 1,
+    )

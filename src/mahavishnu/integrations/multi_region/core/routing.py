@@ -6,29 +6,126 @@ strategy whose own input is missing falls back to latency, then to health, and s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import NoEligibleRegionError
 from .eligibility import Objection, names_of, policy_bound, split
+from .latency import keeps
 from .model import Fleet, RegionView, RoutingStrategy
-from .ranking import KEYS, RankInput, by_latency, by_turn, ordered
+from .ranking import KEYS, TIER, Key, RankInput, by_latency, by_turn, ordered, turn_of
 from .request import Needs, Request, needs_of
 
 
 @dataclass(frozen=True, slots=True)
-class RoutingDecision:
-    """Where a request goes and why.
+class Candidate:
+    """A region that could serve, and the round trip in ms to expect to it; None when the client's place is unknown."""
 
-    ``alternatives``: the other eligible regions, best first. ``revision``: of the intent it was made from.
+    region_id: str
+    endpoint: str
+    estimate_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a decision says when asked: its reason, every eligible region best first, and how to estimate each."""
+
+    reasoning: str
+    order: tuple[RegionView, ...]
+    estimate: Key | None
+
+
+class RoutingDecision:
+    """Where a request goes and why. Its reason is worked out when somebody reads it.
+
+    ``region``: the region as the decision saw it. ``revision``: of the intent it was made from.
     """
 
-    selected_region: str
-    strategy: RoutingStrategy
-    reasoning: str
-    endpoint: str
-    revision: int
-    alternatives: tuple[str, ...] = ()
+    __slots__ = ("_tell", "_told", "_with", "region", "revision", "strategy", "wanted")
+
+    def __init__(
+        self,
+        region: RegionView,
+        strategy: RoutingStrategy,
+        revision: int,
+        tell: Callable[..., Told],
+        given: tuple[Any, ...] = (),
+        wanted: int = 1,
+    ) -> None:
+        """``tell(*given)`` gives the reason, when it is asked for. ``wanted``: how many ``candidates`` to name."""
+        self.region = region
+        self.strategy = strategy
+        self.revision = revision
+        self.wanted = wanted
+        self._tell = tell
+        self._with = given
+        self._told: Told | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RoutingDecision):
+            return NotImplemented
+        return self._whole() == other._whole()
+
+    def __hash__(self) -> int:
+        return hash((self.selected_region, self.strategy, self.revision))
+
+    def _whole(self) -> tuple[object, ...]:
+        return self.region, self.strategy, self.revision, self.reasoning, self.told.order
+
+    def __repr__(self) -> str:
+        return (
+            f"RoutingDecision(selected_region={self.selected_region!r}, strategy={self.strategy.value!r}, "
+            f"reasoning={self.reasoning!r}, estimate={self.estimate!r})"
+        )
+
+    @property
+    def selected_region(self) -> str:
+        """The id of the region."""
+        return self.region.region_id
+
+    @property
+    def endpoint(self) -> str:
+        """Where the region answers."""
+        return self.region.endpoint
+
+    @property
+    def told(self) -> Told:
+        """All that the decision can say of itself."""
+        if self._told is None:
+            self._told = self._tell(*self._with)
+        return self._told
+
+    @property
+    def reasoning(self) -> str:
+        """Why this region, in a sentence."""
+        return self.told.reasoning
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """The ids of the other eligible regions, best first."""
+        return tuple(region.region_id for region in self.told.order[1:])
+
+    @property
+    def estimate_ms(self) -> float | None:
+        """The round trip in ms to expect, None when the client's place is unknown."""
+        estimate = self.told.estimate
+        return None if estimate is None else estimate(self.region)
+
+    @property
+    def estimate(self) -> str:
+        """The same for people: ``est. 34 ms``, or nothing."""
+        ms = self.estimate_ms
+        return "" if ms is None else f"est. {ms:.0f} ms"
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The best regions, the selected one first, as many as were asked for: a client may race them."""
+        estimate = self.told.estimate
+        return tuple(
+            Candidate(r.region_id, r.endpoint, None if estimate is None else estimate(r))
+            for r in self.told.order[: self.wanted]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +145,11 @@ def explain(fleet: Fleet, request: Request, strategy: RoutingStrategy, given: Ra
     eligible, excluded = split(fleet, needs)
     if not eligible:
         return Explanation(None, strategy, _refusal(fleet, needs, excluded), (), excluded)
-    order, reasoning = _choose(eligible, request, needs, strategy, given, turn)
-    winner = order[0]
-    decision = RoutingDecision(
-        selected_region=winner.region_id,
-        strategy=strategy,
-        reasoning=reasoning + _caveat(winner),
-        endpoint=winner.endpoint,
-        revision=fleet.revision,
-        alternatives=tuple(r.region_id for r in order[1:]),
-    )
+    first, rest = _by_group(eligible, needs, strategy, turn)
+    order, reasoning = _choose(first, request, needs, strategy, given, turn)
+    order += ordered(rest, lambda region: -region.health_score)
+    told = Told(reasoning + _caveat(order[0]), tuple(order), given.estimate)
+    decision = RoutingDecision(order[0], strategy, fleet.revision, lambda: told)
     return Explanation(decision, strategy, None, tuple(order), excluded)
 
 
@@ -72,6 +164,18 @@ def decide(fleet: Fleet, request: Request, strategy: RoutingStrategy, given: Ran
         {region_id: why.text for region_id, why in explanation.excluded.items()},
         policy_bound=policy_bound(fleet, needs, dict(explanation.excluded)),
     )
+
+
+def _by_group(
+    eligible: list[RegionView], needs: Needs, strategy: RoutingStrategy, turn: int
+) -> tuple[list[RegionView], list[RegionView]]:
+    """The regions of the group whose turn it is, and the others: a 90/10 rollout holds in every strategy."""
+    groups = [g for g in needs.deployment.groups if g.weight > 0] if needs.deployment is not None else []
+    able = [(g, members) for g in groups if (members := [r for r in eligible if r.region_id in g.regions])]
+    if len(able) < 2 or strategy is RoutingStrategy.WEIGHTED:
+        return eligible, []
+    chosen = able[turn_of([g.weight for g, _ in able], turn)][1]
+    return chosen, [r for r in eligible if r not in chosen]
 
 
 def _refusal(fleet: Fleet, needs: Needs, excluded: dict[str, Objection]) -> str:
@@ -102,8 +206,25 @@ def _choose(
     key = KEYS[strategy](given) if strategy in KEYS else None
     if key is not None:
         order = ordered(eligible, key)
+        if strategy in NEAREST and given.estimate is not None:
+            order, kept = keep_current(order, given.current, given.estimate)
+            return order, _reasoning(order[0], strategy, needs) + kept
         return order, _reasoning(order[0], strategy, needs)
     return _fallback(eligible, strategy, given)
+
+
+NEAREST = frozenset({RoutingStrategy.LATENCY_BASED, RoutingStrategy.COMPLIANCE_BASED})
+"""Strategies that go by the round trip, and so let a client keep the region it has."""
+
+
+def keep_current(order: list[RegionView], current: str | None, estimate: Key) -> tuple[list[RegionView], str]:
+    """The order with the client's current region in front where the best is not clearly nearer; and what to say."""
+    best = order[0]
+    mine = next((r for r in order if r.region_id == current and TIER[r.standing] == TIER[best.standing]), None)
+    if mine is None or mine is best or not keeps(estimate(mine), estimate(best)):
+        return order, ""
+    gain = estimate(mine) - estimate(best)
+    return [mine, *(r for r in order if r is not mine)], f"; kept, {best.region_id} is only {gain:.1f} ms nearer"
 
 
 def _led_by(winner: RegionView, eligible: list[RegionView]) -> list[RegionView]:

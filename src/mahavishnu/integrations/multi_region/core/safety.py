@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .eligibility import lawful_objection, objection
-from .model import AdminState, Fleet, Phase, RegionView, Service
-from .request import Needs, service_needs
+from .eligibility import in_force, lawful_objection, takeover_objection
+from .model import AdminState, Fleet, Phase, RegionView
+from .request import Needs, Request, needs_of
 
 
 class Rule(StrEnum):
@@ -58,31 +58,48 @@ def in_service(region: RegionView) -> bool:
     return region.admin is AdminState.ACTIVE and not failed and region.standing is not Phase.DOWN
 
 
-def removal_violation(fleet: Fleet, region_id: str) -> Violation | None:
-    """Which rule forbids anybody to take this region out of service now: the last ones stay (L9)."""
+def removal_violation(fleet: Fleet, region_id: str, lifted: frozenset[Rule] = frozenset()) -> Violation | None:
+    """Which rule forbids anybody to take this region out of service now: the last ones stay (L9).
+
+    ``lifted``: rules that an operator's override has lifted; the others still hold.
+    """
     left = [r for r in serving(fleet) if r.region_id != region_id]
-    if len(left) < fleet.limits.min_serving:
+    if len(left) < fleet.limits.min_serving and Rule.MIN_SERVING not in lifted:
         return Violation(
             Rule.MIN_SERVING,
             f"without {region_id}, {len(left)} regions would serve; at least {fleet.limits.min_serving} must",
         )
-    for service in fleet.services.values():
+    if Rule.EMPTY_SERVICE in lifted:
+        return None
+    for service in dict.fromkeys([*fleet.services, *fleet.deployments]):
         if _would_be_empty(fleet, service, region_id):
-            return Violation(Rule.EMPTY_SERVICE, f"without {region_id}, no region could serve {service.name}")
+            return Violation(Rule.EMPTY_SERVICE, f"without {region_id}, no region could serve {service}")
     return None
 
 
-def _would_be_empty(fleet: Fleet, service: Service, region_id: str) -> bool:
+def _would_be_empty(fleet: Fleet, service: str, region_id: str) -> bool:
     """Whether the service is served by this region and would then have no other."""
-    needs = service_needs(fleet, service)
+    needs = in_force(fleet, needs_of(fleet, Request(service=service)), region_id)
     here = fleet.regions[region_id]
-    if lawful_objection(here, needs) is not None or not in_service(here):
+    stands_by = needs.deployment is not None and region_id not in needs.deployment.active
+    if stands_by or lawful_objection(here, needs) is not None or not in_service(here):
         return False
     return not any(_can_carry(r, needs) for r in fleet.regions.values() if r.region_id != region_id)
 
 
 def _can_carry(region: RegionView, needs: Needs) -> bool:
-    return objection(region, needs) is None
+    return takeover_objection(region, needs) is None
+
+
+def emptied_services(before: Fleet, after: Fleet) -> list[str]:
+    """Services of both fleets that some region may serve by law before, and none after; sorted."""
+    shared = before.services.keys() & after.services.keys()
+    return sorted(name for name in shared if _servable(before, name) and not _servable(after, name))
+
+
+def _servable(fleet: Fleet, service: str) -> bool:
+    needs = in_force(fleet, needs_of(fleet, Request(service=service)))
+    return any(lawful_objection(region, needs) is None for region in fleet.regions.values())
 
 
 def automatic_violation(fleet: Fleet, region_id: str, removals: Sequence[Removal], now: float) -> Violation | None:

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import structlog
 
@@ -22,15 +22,18 @@ from mahavishnu.integrations.multi_region.core.failover import (
     RecoveryEvent,
     Refusal,
     plan_failover,
+    waiting_services,
 )
-from mahavishnu.integrations.multi_region.core.model import FailbackMode, Phase, parse_enum
-from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Cause, Failure
+from mahavishnu.integrations.multi_region.core.health import HealthState
+from mahavishnu.integrations.multi_region.core.model import Phase, parse_enum
+from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Cause, Drain, Failure, lifted_by
 from mahavishnu.integrations.multi_region.core.safety import Rule
 from mahavishnu.integrations.multi_region.errors import (
     FailoverRefusedError,
     InvalidInputError,
     MultiRegionError,
     RefusedError,
+    StaleRevisionError,
     UnavailableError,
 )
 from mahavishnu.integrations.multi_region.settings import load_settings
@@ -40,8 +43,13 @@ from .locality import DataLocalityOptimizer
 from .manager import RegionManager
 from .router import RegionAwareRouter
 
+REVIEW_S = 1.0
+"""How often it is looked for what could not be done when its verdict came."""
+
 KEPT_EVENTS = 1000
 """Failovers kept in memory for the statistics; the log in the store has them all."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -74,21 +82,29 @@ class FailureHandler:
         self._total = self._refused = 0
         self._duration_sum_ms = 0.0
         self._verdicts: asyncio.Queue[Verdict] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
+        self._unsettled: dict[str, Verdict] = {}
+        self._under_way: dict[str, asyncio.Future[FailoverEvent]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
         self._clock = region_manager.clock
 
     async def initialize(self) -> None:
         """Begin to act on verdicts. Safe to call twice."""
-        if self._task is None:
+        if not self._tasks:
             self.region_manager.subscribe(self._verdicts.put_nowait)
-            self._task = asyncio.create_task(self._act_on_verdicts(), name="failover on verdicts")
+            self._tasks = [
+                asyncio.create_task(self._act_on_verdicts(), name="failover on verdicts"),
+                asyncio.create_task(self._review_forever(), name="failover review"),
+            ]
 
     async def close(self) -> None:
-        """Stop acting on verdicts."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        """Stop acting on verdicts. Safe to call twice."""
+        if not self._tasks:
+            return
+        self.region_manager.unsubscribe(self._verdicts.put_nowait)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
 
     # --- what the spec names ------------------------------------------------------------------
 
@@ -99,12 +115,15 @@ class FailureHandler:
         FailoverRefusedError with the rule and the reasons (L6, L7, L9), and then nothing was changed.
         """
         self.region_manager.get_region(failed_region)
+        under_way = self._under_way.get(failed_region)
+        if under_way is not None:
+            return await asyncio.shield(under_way)
         done = self._standing_failover(failed_region)
         if done is not None:
             return done
         frozen = self.region_manager.snapshot().frozen
         if frozen is not None:
-            raise FailoverRefusedError(Rule.FROZEN.value, f"automation is frozen: {frozen}")
+            self._refuse(failed_region, Refusal(Rule.FROZEN.value, f"automation is frozen: {frozen}", {}), reason)
         first_sign = self.region_manager.doubt_since(failed_region)
         return await self._fail_over(failed_region, None, FailoverStrategy.IMMEDIATE, reason, Cause.VERDICT, first_sign)
 
@@ -123,11 +142,21 @@ class FailureHandler:
         Raises UnknownRegionError, InvalidInputError; FailoverRefusedError when the target may not serve, has no room,
         or a service would be left with none (L6, L7, L9), and then nothing was changed.
         """
+        return await self.fail_over(from_region, to_region, strategy, reason, by=by, override=override)
+
+    async def fail_over(
+        self,
+        from_region: str,
+        to_region: str | None = None,
+        strategy: FailoverStrategy | str = FailoverStrategy.IMMEDIATE,
+        reason: str = "",
+        *,
+        by: str = "operator",
+        override: BreakGlass | None = None,
+    ) -> FailoverEvent:
+        """The same; without ``to_region`` the load goes to the nearest regions that may take it and have room."""
         chosen = parse_enum(FailoverStrategy, strategy, "strategy")
-        for region_id in (from_region, to_region):
-            self.region_manager.get_region(region_id)
-        if from_region == to_region:
-            raise InvalidInputError("to_region", to_region, "another region than from_region")
+        self._check_ends(from_region, to_region)
         return await self._fail_over(from_region, to_region, chosen, reason, Cause.OPERATOR, None, by, override)
 
     async def recover_region(self, region_id: str, *, by: str = "operator", reason: str = "") -> RecoveryEvent:
@@ -160,15 +189,46 @@ class FailureHandler:
             "failed_over_regions": sorted(self.region_manager.registry.failures),
         }
 
-    def plan(self, from_region: str, to_region: str | None = None) -> FailoverPlan | Refusal:
-        """What a failover would do now; changes nothing. Raises UnknownRegionError."""
+    def plan(
+        self, from_region: str, to_region: str | None = None, *, override: BreakGlass | None = None
+    ) -> FailoverPlan | Refusal:
+        """What a failover would do now; changes nothing. Raises UnknownRegionError, InvalidInputError."""
+        self._check_ends(from_region, to_region)
+        lifted = lifted_by(override, self._clock.now())
+        return plan_failover(self.region_manager.snapshot(), from_region, to_region, lifted)
+
+    def _check_ends(self, from_region: str, to_region: str | None) -> None:
         for region_id in filter(None, (from_region, to_region)):
             self.region_manager.get_region(region_id)
-        return plan_failover(self.region_manager.snapshot(), from_region, to_region)
+        if from_region == to_region:
+            raise InvalidInputError("to_region", to_region, "another region than from_region")
+
+    async def drain_gracefully(
+        self, region_id: str, *, by: str, reason: str, override: BreakGlass | None = None
+    ) -> Drain:
+        """Take a region out of service; it is drained once requests in flight end or ``drain_timeout`` is over.
+
+        Raises what ``RegionManager.drain`` raises; RefusedError when the drain was lifted meanwhile.
+        """
+        await self.region_manager.drain(region_id, by=by, reason=reason, override=override, finished=False)
+        await self._wait_for_requests_in_flight(region_id)
+        if region_id not in self.region_manager.registry.drains:
+            raise RefusedError("not_drained", f"the drain of {region_id} was lifted while requests finished")
+        return await self.region_manager.drain(region_id, by=by, reason=reason, finished=True)
 
     # --- acting -------------------------------------------------------------------------------
 
-    async def _fail_over(
+    async def _fail_over(self, source: str, *order: Any) -> FailoverEvent:
+        """Carry out one failover; who asks for the same meanwhile is told of this one."""
+        under_way = asyncio.ensure_future(self._carry_out(source, *order))
+        self._under_way[source] = under_way
+        try:
+            return await under_way
+        finally:
+            if self._under_way.get(source) is under_way:
+                del self._under_way[source]
+
+    async def _carry_out(
         self,
         source: str,
         target: str | None,
@@ -180,32 +240,19 @@ class FailureHandler:
         override: BreakGlass | None = None,
     ) -> FailoverEvent:
         began = self._clock.monotonic()
-        lifted = frozenset[Rule]() if override is None else frozenset({override.rule})
-        plan = plan_failover(self.region_manager.snapshot(), source, target, lifted)
-        if isinstance(plan, Refusal):
-            await self._refuse(source, plan, reason, by)
-        assert isinstance(plan, FailoverPlan)
-        started_at = self._clock.now()
-        failure = Failure(cause, reason, by, started_at, moved=self._moved(plan))
-        record = Event(
-            EventKind.FAILOVER_COMPLETED,
-            started_at,
-            source,
-            by,
-            reason,
-            after=failure.document(),
-            details={
-                "to": plan.target,
-                "shares": dict(plan.shares),
-                "shed": plan.shed,
-                "strategy": strategy.value,
-                "cause": cause.value,
-                "override": override.rule.value if override else None,
-                "detected_ms": _ms(first_sign, began),
-            },
-        )
-        revision = await self._within_deadline(
-            lambda: self.region_manager.mark_failed(source, failure, record), f"failover of {source}"
+        lifted = lifted_by(override, self._clock.now())
+
+        async def decide_and_record() -> tuple[FailoverPlan, float, int]:
+            plan = plan_failover(self.region_manager.snapshot(), source, target, lifted)
+            if isinstance(plan, Refusal):
+                self._refuse(source, plan, reason, by)
+            at = self._clock.now()
+            failure = Failure(cause, reason, by, at, moved=self._moved(plan))
+            record = self._record(plan, failure, strategy, override, _ms(first_sign, began))
+            return plan, at, await self.region_manager.mark_failed(source, failure, record, override)
+
+        plan, started_at, revision = await self._within_deadline(
+            lambda: self.region_manager.unless_overtaken(decide_and_record), f"failover of {source}"
         )
         if strategy is FailoverStrategy.GRACEFUL:
             await self._wait_for_requests_in_flight(source)
@@ -215,6 +262,35 @@ class FailureHandler:
         self._total += 1
         self._duration_sum_ms += event.duration_ms
         return event
+
+    def _record(
+        self,
+        plan: FailoverPlan,
+        failure: Failure,
+        strategy: FailoverStrategy,
+        override: BreakGlass | None,
+        detected_ms: float,
+    ) -> Event:
+        """What the log says of a failover."""
+        standing = self.region_manager.registry.failures.get(plan.source)
+        return Event(
+            EventKind.FAILOVER_COMPLETED,
+            failure.at,
+            plan.source,
+            failure.by,
+            failure.reason,
+            before=None if standing is None else standing.document(),
+            after=failure.document(),
+            details={
+                "to": plan.target,
+                "shares": dict(plan.shares),
+                "shed": plan.shed,
+                "strategy": strategy.value,
+                "cause": failure.cause.value,
+                "override": override.rule.value if override else None,
+                "detected_ms": detected_ms,
+            },
+        )
 
     def _event(
         self,
@@ -249,7 +325,7 @@ class FailureHandler:
             revision=revision,
         )
 
-    async def _refuse(self, source: str, refusal: Refusal, reason: str, by: str) -> None:
+    def _refuse(self, source: str, refusal: Refusal, reason: str, by: str = "automation") -> NoReturn:
         self._refused += 1
         details = {"rule": refusal.rule, "reasons": dict(refusal.reasons), "asked_because": reason}
         at = self._clock.now()
@@ -258,7 +334,7 @@ class FailureHandler:
         )
         raise FailoverRefusedError(refusal.rule, refusal.text, refusal.reasons)
 
-    async def _within_deadline(self, act: Callable[[], Awaitable[int]], what: str) -> int:
+    async def _within_deadline(self, act: Callable[[], Awaitable[T]], what: str) -> T:
         try:
             async with asyncio.timeout(self.failover_timeout):
                 return await act()
@@ -277,8 +353,10 @@ class FailureHandler:
         """Count the moved load where it is now, until somebody reports what it really is."""
         regions = self.region_manager.regions
         for name, share in plan.shares.items():
-            regions[name].current_capacity += share * plan.load
-        regions[plan.source].current_capacity = 0
+            if name in regions:
+                regions[name].current_capacity += share * plan.load
+        if plan.source in regions:
+            regions[plan.source].current_capacity = 0
 
     async def _wait_for_requests_in_flight(self, region_id: str) -> None:
         """Until the region reports no load any more, or the drain's deadline has passed."""
@@ -293,6 +371,7 @@ class FailureHandler:
         self, region_id: str, by: str, reason: str, cause: Cause, waiting: tuple[str, ...] = ()
     ) -> RecoveryEvent:
         failure = self.region_manager.registry.failures[region_id]
+        keep = replace(failure, services=waiting, moved={}) if waiting else None
         event = RecoveryEvent(region_id, cause.value, reason, self._clock.now(), waiting)
         record = Event(
             EventKind.REGION_RECOVERED,
@@ -301,9 +380,9 @@ class FailureHandler:
             by,
             reason,
             before=failure.document(),
+            after=None if keep is None else keep.document(),
             details={"waiting": list(waiting), "cause": cause.value},
         )
-        keep = replace(failure, services=waiting, moved={}) if waiting else None
         await self.region_manager.clear_failed(region_id, record, keep)
         self._give_load_back(region_id, failure)
         self.recoveries.append(event)
@@ -318,7 +397,7 @@ class FailureHandler:
                 regions[region_id].current_capacity += given
 
     def _standing_failover(self, region_id: str) -> FailoverEvent | None:
-        if region_id not in self.region_manager.registry.failures:
+        if not self._failed_over(region_id):
             return None
         return next((event for event in reversed(self.events) if event.from_region == region_id), None)
 
@@ -327,10 +406,42 @@ class FailureHandler:
     async def _act_on_verdicts(self) -> None:
         while True:
             verdict = await self._verdicts.get()
-            try:
-                await self._act_on(verdict)
-            except MultiRegionError as err:
-                log.warning("verdict not acted on", region=verdict.region_id, error=str(err))
+            await self._try_to_act_on(verdict)
+
+    async def _review_forever(self) -> None:
+        while True:
+            await self._clock.sleep(REVIEW_S)
+            await self.review()
+
+    async def review(self) -> None:
+        """Do what could not be done when its verdict came: the store was lost, or automation was frozen."""
+        if self.region_manager.recorder.store_lost is not None:
+            return  # the events that led here come first
+        for region_id in list(self._unsettled):
+            await self._try_to_act_on(self._unsettled.pop(region_id))
+        for region_id, failure in list(self.region_manager.registry.failures.items()):
+            state = self.region_manager.monitor.states.get(region_id)
+            if state is not None and self._recovered_since(state, failure.at):
+                await self._try_to_act_on(Verdict(region_id, Phase.DOWN, Phase.HEALTHY, state.reason, None))
+
+    def _recovered_since(self, state: HealthState, at: float) -> bool:
+        """Whether there is evidence of health newer than the failover (``at``, seconds since the epoch).
+
+        Older evidence is only that this controller has not seen what another one saw.
+        """
+        since = self._clock.now() - (self._clock.monotonic() - state.since)
+        return state.judged and state.phase is Phase.HEALTHY and since >= at
+
+    async def _try_to_act_on(self, verdict: Verdict) -> None:
+        try:
+            await self._act_on(verdict)
+        except (UnavailableError, StaleRevisionError) as err:
+            self._unsettled[verdict.region_id] = verdict
+            log.warning("verdict not acted on yet", region=verdict.region_id, error=str(err))
+        except MultiRegionError as err:
+            log.warning("verdict not acted on", region=verdict.region_id, error=str(err))
+        except Exception:  # whatever it is, the next verdict must be acted on
+            log.exception("verdict not acted on", region=verdict.region_id)
 
     async def _act_on(self, verdict: Verdict) -> None:
         """One turn of the loop: a region that fell is failed over, one that rose gets back what may return."""
@@ -338,23 +449,27 @@ class FailureHandler:
         view = self.region_manager.snapshot().regions.get(region_id)
         if view is None:
             return
-        failed = region_id in self.region_manager.registry.failures
-        if verdict.after is Phase.DOWN and view.phase is Phase.DOWN and not failed:
+        if verdict.after is Phase.DOWN and view.phase is Phase.DOWN and not self._failed_over(region_id):
             await self._fail_over(
                 region_id, None, FailoverStrategy.IMMEDIATE, verdict.reason, Cause.VERDICT, verdict.doubt_since
             )
-        elif verdict.after is Phase.HEALTHY and view.phase is Phase.HEALTHY and failed:
+        elif verdict.after is Phase.HEALTHY and view.phase is Phase.HEALTHY and view.failed_over is not None:
             await self._fail_back(region_id, verdict.reason)
+
+    def _failed_over(self, region_id: str) -> bool:
+        """Whether all of a region's traffic is away; some services may wait to return to one that serves again."""
+        failure = self.region_manager.registry.failures.get(region_id)
+        return failure is not None and failure.services is None
 
     async def _fail_back(self, region_id: str, reason: str) -> None:
         """Give back what automation took, except to services whose failback is a person's choice (L17)."""
         failure = self.region_manager.registry.failures[region_id]
         if failure.cause is not Cause.VERDICT or self.region_manager.snapshot().frozen is not None:
             return
-        waiting = tuple(
-            sorted(s.name for s in self.region_manager.services.values() if s.failback_mode is not FailbackMode.AUTO)
-        )
-        if failure.services is None or set(waiting) != set(failure.services):
+        waiting = waiting_services(self.region_manager.snapshot(), region_id)
+        if failure.services is not None:
+            waiting = tuple(name for name in waiting if name in failure.services)
+        if waiting != failure.services:
             await self._recover(region_id, "automation", reason, Cause.VERDICT, waiting)
 
 

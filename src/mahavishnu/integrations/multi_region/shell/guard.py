@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
-from mahavishnu.integrations.multi_region.core.health import HealthState
-from mahavishnu.integrations.multi_region.core.model import Fleet, Phase
+from mahavishnu.integrations.multi_region.core.health import HealthState, phase_of_score
+from mahavishnu.integrations.multi_region.core.model import Fleet, Phase, Region
 from mahavishnu.integrations.multi_region.core.safety import (
     Removal,
     Violation,
@@ -53,16 +53,20 @@ class ServingGuard:
         """Be told of each verdict that takes effect; the listener must return at once."""
         self._listeners.append(listener)
 
+    def unsubscribe(self, listener: Listener) -> None:
+        """Be told no more."""
+        self._listeners.remove(listener)
+
     def changed(self, region_id: str, before: HealthState, after: HealthState) -> None:
         """A region's evidence changed; when its phase did, see what that does to its service."""
         region = self._registry.regions[region_id]
+        standing = self._standing_by(before, region)
         if after.judged:
             object.__setattr__(region, "health_score", after.score)
         if before.phase is after.phase and before.judged == after.judged:
             if before.score != after.score:
                 self._registry.touch(region_id)
             return
-        standing = self._registry.fleet().regions[region_id].standing
         self._registry.touch(region_id)
         self._record_change(region_id, before, after)
         if after.phase is Phase.DOWN:
@@ -71,6 +75,13 @@ class ServingGuard:
         else:
             self._let_go(region_id)
             self._tell(Verdict(region_id, before.phase, after.phase, after.reason, before.doubt_since))
+
+    def _standing_by(self, state: HealthState, region: Region) -> Phase:
+        """What decisions went by while the region's health was ``state``."""
+        held = self._registry.held.get(region.region_id)
+        if held is not None:
+            return held[1]
+        return state.phase if state.judged else phase_of_score(region.health_score)
 
     def review(self) -> None:
         """Look again at the regions held in service: what forbade their removal may be over."""

@@ -28,17 +28,22 @@ from mahavishnu.integrations.multi_region.core.intent import (
     service_key,
 )
 from mahavishnu.integrations.multi_region.core.model import DataPlacementPolicy, Region, Service
+from mahavishnu.integrations.multi_region.core.safety import Rule, emptied_services
 from mahavishnu.integrations.multi_region.core.targets import TargetRules, check_target, target_url
 from mahavishnu.integrations.multi_region.core.validation import validate_region
+from mahavishnu.integrations.multi_region.core.vocabulary import check_policy_rules
 from mahavishnu.integrations.multi_region.errors import (
+    DuplicateRegionError,
     InvalidInputError,
     RefusedError,
+    StaleRevisionError,
     UnknownRegionError,
     UnknownServiceError,
     nearest_hint,
 )
 from mahavishnu.integrations.multi_region.facts import catalog, places
 from mahavishnu.integrations.multi_region.facts.checks import place_warnings
+from mahavishnu.integrations.multi_region.facts.law import catalog_facts, facts_of
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 
 from .journal import Journal
@@ -71,7 +76,10 @@ class Intentions:
         """Add one region; returns warnings."""
         self._check(region, self._registry.regions)
         key, document = region_key(region.region_id), region_document(region)
-        revision = await self._write([Change(ChangeKind.ADD, key, None, document)], actor)
+        try:
+            revision = await self._write([Change(ChangeKind.ADD, key, None, document)], actor)
+        except StaleRevisionError as err:  # somebody registered it while this was being written
+            raise DuplicateRegionError("region_id", region.region_id, "an id that is not registered yet") from err
         self._registry.adopt(region, document, revision)
         return [str(warning) for warning in place_warnings(region)]
 
@@ -91,6 +99,9 @@ class Intentions:
             if service.deployment is not None and region_id in service.deployment.regions:
                 text = f"service {service.name} runs in {region_id}: change or remove the service first"
                 raise RefusedError("region_in_use", text)
+        if region_key(region_id) not in self._registry.documents:  # put into the table by hand: nobody else knows it
+            del self._registry.regions[region_id]
+            return
         await self._replace({region_key(region_id): None}, actor)
 
     async def put_service(self, service: Service, actor: str) -> None:
@@ -107,6 +118,7 @@ class Intentions:
     async def put_policy(self, policy: DataPlacementPolicy, actor: str) -> None:
         """Register or replace one policy."""
         check_policy(policy, known_region_ids(self._registry.regions))
+        self._check_rules(policy, self._registry.regions.values())
         await self._replace({policy_key(policy.policy_id): policy_document(policy)}, actor)
 
     async def apply(self, world: World, dry_run: bool, actor: str) -> list[Change]:
@@ -116,9 +128,12 @@ class Intentions:
             self._check(region, seen)
             seen.append(region.region_id)
         check_world(world, known_region_ids(()))
+        for policy in world.policies:
+            self._check_rules(policy, world.regions)
         if self._registry.regions and not world.regions:
             raise RefusedError("min_serving", "this world has no region, and would leave none in service")
         changes = difference(self._declared(), world.documents())
+        self._refuse_emptied(changes)
         if changes and not dry_run:
             self._take_over(changes, await self._write(changes, actor))
         return changes
@@ -127,6 +142,10 @@ class Intentions:
         """Refuse a load that is no number of 0 or more."""
         if isinstance(load, bool) or not isinstance(load, int | float) or not 0 <= load < math.inf:
             raise InvalidInputError("current_capacity", load, "a number of 0 or more")
+
+    def _check_rules(self, policy: DataPlacementPolicy, regions: Iterable[Region]) -> None:
+        facts = catalog_facts() | {region.region_id: facts_of(region) for region in regions} if policy.rules else {}
+        check_policy_rules(policy, facts, self._clock.now())
 
     def _check(self, region: Region, known_ids: Collection[str]) -> None:
         validate_region(region, known_ids, known_countries=places.countries())
@@ -144,8 +163,21 @@ class Intentions:
         before = {key: declared[key] for key in wanted if key in declared}
         after = {key: document for key, document in wanted.items() if document is not None}
         changes = difference(before, after)
+        self._refuse_emptied(changes)
         if changes:
             self._take_over(changes, await self._write(changes, actor))
+
+    def _refuse_emptied(self, changes: list[Change]) -> None:
+        """Refuse what would leave a service, that some region may serve by law now, with none (L9)."""
+        if not self._registry.services or not changes:
+            return
+        wanted = self._declared() | {change.key: change.after for change in changes}
+        trial = Registry(self._registry.limits, self._clock.now)
+        for key, document in wanted.items():
+            if document is not None:
+                trial.accept(key, document, 1)
+        for name in emptied_services(self._registry.fleet(), trial.fleet()):
+            raise RefusedError(Rule.EMPTY_SERVICE, f"after this change, no region could serve {name}")
 
     async def _write(self, changes: list[Change], actor: str) -> int:
         values = {c.key: None if c.after is None else json.dumps(c.after, sort_keys=True) for c in changes}

@@ -5,10 +5,9 @@ Every change of intent is one store transaction with its event; it counts only o
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
 from mahavishnu.integrations.multi_region.core.health import HealthState
@@ -17,7 +16,6 @@ from mahavishnu.integrations.multi_region.core.intent import (
     World,
 )
 from mahavishnu.integrations.multi_region.core.model import (
-    AdminState,
     DataPlacementPolicy,
     Fleet,
     HealthCheck,
@@ -28,13 +26,16 @@ from mahavishnu.integrations.multi_region.core.model import (
     Service,
 )
 from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Drain, Failure, Freeze
-from mahavishnu.integrations.multi_region.errors import HistoryGoneError, UnknownRegionError
+from mahavishnu.integrations.multi_region.core.safety import in_service
+from mahavishnu.integrations.multi_region.errors import UnknownRegionError
 from mahavishnu.integrations.multi_region.ports.clock import Clock, SystemClock
 from mahavishnu.integrations.multi_region.ports.probe import Probe
 from mahavishnu.integrations.multi_region.ports.sink import Sink
 from mahavishnu.integrations.multi_region.ports.store import MemoryStore, Store
 from mahavishnu.integrations.multi_region.settings import Settings, load_settings
 
+from .evidence import Evidence
+from .follower import Follower
 from .guard import Listener, ServingGuard
 from .intentions import Intentions
 from .journal import Journal
@@ -42,6 +43,9 @@ from .monitor import HealthMonitor, MonitorHooks
 from .operations import Operations
 from .recorder import Recorder
 from .registry import Registry
+from .rtt import RttBook
+
+T = TypeVar("T")
 
 
 class RegionManager:
@@ -69,7 +73,7 @@ class RegionManager:
         self.store = store or MemoryStore()
         self.journal = Journal(self.store, self.clock, sinks)
         self.recorder = Recorder(self.journal, self.clock)
-        self.registry = Registry(limits or settings.safety_limits())
+        self.registry = Registry(limits or settings.safety_limits(), self.clock.now)
         self.guard = ServingGuard(self.registry, self.recorder, self.clock)
         self.health_check = health_check or settings.health_check()
         self.monitor = HealthMonitor(
@@ -83,28 +87,31 @@ class RegionManager:
             hooks=MonitorHooks(self.guard.changed, self._blindness_changed, self.guard.review),
             dice=dice,
         )
+        self.evidence = Evidence()
+        self.round_trips = RttBook(self.store.commit, clock=self.clock)
         self._intentions = Intentions(self.registry, self.journal, self.clock, settings.target_rules())
-        self._operations = Operations(self.registry, self.journal, self.clock)
-        self._follower: asyncio.Task[None] | None = None
+        self._follower = Follower(self.registry, self.store, self.clock, self._table_changed, self.round_trips)
+        self._operations = Operations(self.registry, self.journal, self.clock, self._follower.reload)
 
     # --- life ---------------------------------------------------------------------------------
 
     async def initialize(self) -> None:
         """Load what the store holds, then watch the store and the regions. Safe to call twice."""
-        if self._follower is not None:
-            return
-        revision = await self._reload()
-        self._follower = asyncio.create_task(self._follow(revision), name="store watch")
+        await self._follower.start()
         self.monitor.start()
+        await self.round_trips.start()
+
+    @property
+    def initialized(self) -> bool:
+        """Whether it follows its store: after ``initialize``, before ``close``."""
+        return self._follower.running
 
     async def close(self) -> None:
         """Stop watching, record what is waiting, let go of probes and store."""
         await self.monitor.close()
         await self.recorder.close()
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
-            self._follower = None
+        await self.round_trips.close()
+        await self._follower.close()
         await self.journal.close()
         await self.store.close()
 
@@ -128,7 +135,7 @@ class RegionManager:
         Raises InvalidInputError naming the field, DuplicateRegionError; then nothing was changed.
         """
         warnings = await self._intentions.register(region, actor)
-        self.monitor.follow_table()
+        self._table_changed()
         return warnings
 
     async def update_region(self, region: Region, *, actor: str = "library") -> list[str]:
@@ -138,7 +145,7 @@ class RegionManager:
     async def unregister_region(self, region_id: str, *, actor: str = "library") -> None:
         """Remove a region. Raises UnknownRegionError; RefusedError while a service or policy names it."""
         await self._intentions.unregister(region_id, actor)
-        self.monitor.follow_table()
+        self._table_changed()
 
     def get_region(self, region_id: str) -> Region:
         """The region of that id. Raises UnknownRegionError naming the nearest."""
@@ -155,7 +162,7 @@ class RegionManager:
         return [
             self.regions[view.region_id]
             for view in fleet.regions.values()
-            if view.phase is Phase.HEALTHY and view.admin is AdminState.ACTIVE and view.failed_over is None
+            if view.phase is Phase.HEALTHY and in_service(view)
         ]
 
     async def get_region_health(self, region_id: str) -> RegionHealth:
@@ -213,9 +220,12 @@ class RegionManager:
 
     # --- evidence -----------------------------------------------------------------------------
 
-    def report_outcome(self, region_id: str, ok: bool, latency_ms: float | None = None) -> None:
-        """Tell how a real request to a region went (L4). Raises UnknownRegionError."""
+    def report_outcome(
+        self, region_id: str, ok: bool, latency_ms: float | None = None, service: str | None = None
+    ) -> None:
+        """Tell how a real request to a region went, for a service when known (L4). Raises UnknownRegionError."""
         self.get_region(region_id)
+        self.evidence.count(region_id, ok, latency_ms, service)
         self.monitor.report(region_id, ok, latency_ms)
 
     def report_load(self, region_id: str, load: float) -> None:
@@ -230,6 +240,10 @@ class RegionManager:
     def subscribe(self, listener: Listener) -> None:
         """Be told of each verdict that takes effect; the listener must return at once."""
         self.guard.subscribe(listener)
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """Be told no more."""
+        self.guard.unsubscribe(listener)
 
     # --- intent -------------------------------------------------------------------------------
 
@@ -254,7 +268,7 @@ class RegionManager:
         changed the same thing meanwhile, RefusedError when it would empty a service; then nothing was changed.
         """
         changes = await self._intentions.apply(world, dry_run, actor)
-        self.monitor.follow_table()
+        self._table_changed()
         return changes
 
     async def put_service(self, service: Service, *, actor: str = "library") -> None:
@@ -305,42 +319,39 @@ class RegionManager:
         await self._operations.unfreeze(by, reason)
         self.guard.review()
 
-    async def mark_failed(self, region_id: str, failure: Failure, event: Event) -> int:
-        """Record that a region's traffic was moved away; the store's revision. Used by FailureHandler."""
-        return await self._operations.mark_failed(region_id, failure, event)
+    async def write_documents(self, documents: Mapping[str, Any], events: Sequence[Event]) -> int:
+        """Write documents over what is known to stand there, with their events; the store's revision.
+
+        Raises StaleRevisionError when somebody wrote one of them meanwhile; then nothing was changed.
+        """
+        return await self._operations.write(documents, events)
+
+    async def reread(self, keys: Iterable[str]) -> None:
+        """Know at once what the store holds under some keys, after somebody else was first. Raises StoreError."""
+        await self._follower.reread(keys)
+
+    async def mark_failed(
+        self, region_id: str, failure: Failure, event: Event, override: BreakGlass | None = None
+    ) -> int:
+        """Record that a region's traffic was moved away; the store's revision. Used by FailureHandler.
+
+        Raises StaleRevisionError when another region left service meanwhile: see ``unless_overtaken``.
+        """
+        events = [*self._operations.used(override, region_id), event]
+        return await self._operations.mark_failed(region_id, failure, events)
+
+    async def unless_overtaken(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Do what decides on a removal and writes it, and decide anew when another region left service meanwhile."""
+        return await self._operations.unless_overtaken(act)
 
     async def clear_failed(self, region_id: str, event: Event, keep: Failure | None = None) -> int:
         """Record that a region's traffic may return (except for what ``keep`` still names)."""
         return await self._operations.clear_failed(region_id, event, keep)
 
-    # --- following the store ------------------------------------------------------------------
-
-    async def _follow(self, after: int) -> None:
-        """Take over what other processes commit; after a gap in the history, load again."""
-        while True:
-            try:
-                async for changes in self.store.watch(after=after):
-                    for key, text in changes.values.items():
-                        self._accept(key, text, changes.revision)
-                    self.monitor.follow_table()
-                return
-            except HistoryGoneError:
-                after = await self._reload()
-
-    async def _reload(self) -> int:
-        """Make memory what the store holds; the revision it is now at."""
-        loaded = await self.store.load()
-        for key in self.registry.documents.keys() - loaded.entries.keys():
-            self._accept(key, None, loaded.revision)
-        for key, entry in loaded.entries.items():
-            self._accept(key, entry.value, entry.revision)
-        self.registry.revision = loaded.revision
+    def _table_changed(self) -> None:
+        """Regions may have come, gone or moved."""
         self.monitor.follow_table()
-        return loaded.revision
-
-    def _accept(self, key: str, text: str | None, revision: int) -> None:
-        if not key.startswith("events"):
-            self.registry.accept_text(key, text, revision)
+        self.round_trips.follow(self.snapshot().regions)
 
     def _blindness_changed(self, blind: bool) -> None:
         kind = EventKind.OBSERVER_BLIND if blind else EventKind.OBSERVER_SIGHTED

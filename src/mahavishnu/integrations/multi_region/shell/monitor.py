@@ -6,9 +6,10 @@ What an observation means is decided in ``core/health.py``; what follows from a 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+import structlog
 
 from mahavishnu.integrations.multi_region.core.health import (
     HealthState,
@@ -23,7 +24,12 @@ from mahavishnu.integrations.multi_region.ports.clock import Clock
 from mahavishnu.integrations.multi_region.ports.probe import Probe, ProbeResult
 
 TICK_S = 0.5
-"""How often silence and pauses are looked at."""
+"""How often silence, pauses and the table of regions are looked at."""
+
+JITTER = 0.1
+"""By how much of the interval a pause between two probes is longer or shorter at most."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class HealthMonitor:
         self._hooks = hooks
         self._dice = dice
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self.blind = False
 
@@ -72,17 +79,24 @@ class HealthMonitor:
     def follow_table(self) -> None:
         """One schedule for each region in the table, none for any other."""
         for region_id in [r for r in self._tasks if r not in self._regions]:
-            self._tasks.pop(region_id).cancel()
-            self.states.pop(region_id, None)
+            self._end(self._tasks.pop(region_id))
+        for region_id in [r for r in self.states if r not in self._regions]:
+            del self.states[region_id]
         if self._probe is None or self._ticker is None:
             return
         for region_id in self._regions:
-            if region_id not in self._tasks:
+            if region_id not in self._tasks or self._tasks[region_id].done():
                 self._tasks[region_id] = asyncio.create_task(self._watch(region_id), name=f"probe {region_id}")
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """Cancel a schedule, and remember it until it is over."""
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        task.cancel()
 
     async def close(self) -> None:
         """Stop watching; wait until every task has ended."""
-        tasks = [*self._tasks.values(), *([self._ticker] if self._ticker else [])]
+        tasks = [*self._tasks.values(), *self._ending, *([self._ticker] if self._ticker else [])]
         self._tasks.clear()
         self._ticker = None
         for task in tasks:
@@ -113,7 +127,8 @@ class HealthMonitor:
         self._store(region_id, before, after)
 
     def tick(self) -> None:
-        """Let time have its effect on every state."""
+        """Let time have its effect on every state, and follow changes that were made to the table itself."""
+        self.follow_table()
         now = self._clock.monotonic()
         for region_id, before in list(self.states.items()):
             if region_id in self._regions:
@@ -128,14 +143,21 @@ class HealthMonitor:
 
     def _look_at_ourselves(self, region_id: str, result: ProbeResult) -> bool:
         """Whether this observer is blind, this result included; tells when that changes (L2)."""
-        others = [state for rid, state in self.states.items() if rid != region_id]
+        others = [state for rid, state in self.states.items() if rid != region_id and rid in self._regions]
         here = self.states.get(region_id, HealthState())
         fails = 0 if result.ok or result.shedding else here.fails + 1
-        blind = observer_blind([*others, replace(here, probed=True, fails=fails)], self._blind_share())
+        doubt = self._clock.monotonic() if fails and here.doubt_since is None else here.doubt_since
+        here = replace(here, probed=True, fails=fails, doubt_since=doubt)
+        blind = observer_blind([*others, here], self._blind_share(), self._round_s())
         if blind != self.blind:
             self.blind = blind
             self._hooks.blind(blind)
         return blind
+
+    def _round_s(self) -> float:
+        """The longest time in which each region has been asked once."""
+        checks = [self.check_of(region_id) for region_id in self._regions]
+        return max((1.0 + JITTER) * check.interval_s + check.timeout_s for check in checks)
 
     def _store(self, region_id: str, before: HealthState, after: HealthState) -> None:
         if after is not before:
@@ -150,15 +172,20 @@ class HealthMonitor:
 
     async def _watch(self, region_id: str) -> None:
         """Probe one region for ever: soon first, then at its interval, each pause up to a tenth longer or shorter."""
-        await self._clock.sleep(self._dice() * min(1.0, self.check_of(region_id).interval_s))
+        await self._clock.sleep(self._dice() * min(1.0, self._default.interval_s))  # spread the first round
         while region_id in self._regions:
             started = self._clock.monotonic()
-            with contextlib.suppress(KeyError):
+            pause = self.check_of(region_id).interval_s * (1.0 - JITTER + 2.0 * JITTER * self._dice())
+            try:
                 await self.probe_once(region_id)
-                pause = self.check_of(region_id).interval_s * (0.9 + 0.2 * self._dice())
-                await self._clock.sleep(max(0.01, started + pause - self._clock.monotonic()))
+            except Exception:  # one bad turn must not end the watch: silence would be all that is left
+                log.exception("probe not counted", region=region_id)
+            await self._clock.sleep(max(0.01, started + pause - self._clock.monotonic()))
 
     async def _tick_forever(self) -> None:
         while True:
             await self._clock.sleep(TICK_S)
-            self.tick()
+            try:
+                self.tick()
+            except Exception:  # as above
+                log.exception("tick not finished")

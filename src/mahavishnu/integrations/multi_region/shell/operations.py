@@ -3,40 +3,65 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
-from mahavishnu.integrations.multi_region.core.failover import Refusal, plan_failover
+from mahavishnu.integrations.multi_region.core.failover import NEGLIGIBLE, Refusal, plan_failover
 from mahavishnu.integrations.multi_region.core.model import AdminState
 from mahavishnu.integrations.multi_region.core.overrides import (
     FAILURES,
     FREEZE_KEY,
     OVERRIDES,
     PLACEMENTS,
+    SERVING_KEY,
     BreakGlass,
     Drain,
     Failure,
     Freeze,
+    lifted_by,
 )
 from mahavishnu.integrations.multi_region.core.safety import Rule, in_service
-from mahavishnu.integrations.multi_region.errors import FailoverRefusedError, RefusedError
+from mahavishnu.integrations.multi_region.errors import FailoverRefusedError, RefusedError, StaleRevisionError
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 
 from .journal import Journal
 from .registry import Registry
 
+ATTEMPTS = 10
+"""How often a removal is decided anew when others come first."""
+
+T = TypeVar("T")
+
 
 class Operations:
     """Writes what stands over regions."""
 
-    def __init__(self, registry: Registry, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, registry: Registry, journal: Journal, clock: Clock, catch_up: Callable[[], Awaitable[int]]
+    ) -> None:
         self._registry = registry
         self._journal = journal
         self._clock = clock
+        self._catch_up = catch_up
 
     async def drain(self, region_id: str, by: str, reason: str, override: BreakGlass | None, finished: bool) -> Drain:
         """Start or finish a drain, unless a safety rule forbids it."""
+        return await self.unless_overtaken(lambda: self._drain(region_id, by, reason, override, finished))
+
+    async def unless_overtaken(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Decide and write; once more when another region left service between the two."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await act()
+            except StaleRevisionError as err:
+                if err.key != SERVING_KEY:
+                    raise
+                await self._catch_up()
+        return await act()
+
+    async def _drain(self, region_id: str, by: str, reason: str, override: BreakGlass | None, finished: bool) -> Drain:
         standing = self._registry.drains.get(region_id)
         if standing is None:
             self._check_may_leave(region_id, override)
@@ -45,7 +70,8 @@ class Operations:
         before = None if standing is None else standing.document()
         kind = EventKind.DRAIN_COMPLETED if finished else EventKind.DRAIN_STARTED
         events = [self._event(kind, region_id, by, reason, before, drain.document())]
-        await self._write({OVERRIDES + region_id: drain.document()}, [*self._used(override, region_id), *events])
+        documents = {OVERRIDES + region_id: drain.document(), **self._removal(region_id)}
+        await self.write(documents, [*self.used(override, region_id), *events])
         return drain
 
     async def undrain(self, region_id: str, by: str, reason: str) -> None:
@@ -54,50 +80,58 @@ class Operations:
         if standing is None:
             raise RefusedError("not_drained", f"{region_id} is not drained")
         event = self._event(EventKind.DRAIN_LIFTED, region_id, by, reason, standing.document(), None)
-        await self._write({OVERRIDES + region_id: None}, [event])
+        await self.write({OVERRIDES + region_id: None}, [event])
 
     async def freeze(self, by: str, reason: str) -> Freeze:
         """Stop automation."""
         freeze = Freeze(by, reason, self._clock.now())
-        document = {"by": by, "reason": reason, "at": freeze.at}
-        await self._write(
-            {FREEZE_KEY: document}, [self._event(EventKind.AUTOMATION_FROZEN, "automation", by, reason, None, document)]
-        )
+        document = asdict(freeze)
+        event = self._event(EventKind.AUTOMATION_FROZEN, "automation", by, reason, self._standing_freeze(), document)
+        await self.write({FREEZE_KEY: document}, [event])
         return freeze
 
     async def unfreeze(self, by: str, reason: str) -> None:
         """Let automation act again."""
         if self._registry.freeze is None:
             raise RefusedError("not_frozen", "automation is not frozen")
-        event = self._event(EventKind.AUTOMATION_UNFROZEN, "automation", by, reason, None, None)
-        await self._write({FREEZE_KEY: None}, [event])
+        event = self._event(EventKind.AUTOMATION_UNFROZEN, "automation", by, reason, self._standing_freeze(), None)
+        await self.write({FREEZE_KEY: None}, [event])
 
-    async def mark_failed(self, region_id: str, failure: Failure, event: Event) -> int:
+    async def mark_failed(self, region_id: str, failure: Failure, events: Sequence[Event]) -> int:
         """Record that traffic was moved away; the store's revision."""
-        return await self._write({FAILURES + region_id: failure.document()}, [event])
+        return await self.write({FAILURES + region_id: failure.document(), **self._removal(region_id)}, events)
 
     async def clear_failed(self, region_id: str, event: Event, keep: Failure | None) -> int:
         """Record that traffic may return, but for what ``keep`` names."""
-        return await self._write({FAILURES + region_id: None if keep is None else keep.document()}, [event])
+        return await self.write({FAILURES + region_id: None if keep is None else keep.document()}, [event])
 
     async def put_placement(self, data_id: str, regions: tuple[str, ...]) -> None:
         """Remember which regions hold a piece of data."""
-        await self._write({PLACEMENTS + data_id: {"regions": list(regions)} if regions else None}, [])
+        await self.write({PLACEMENTS + data_id: {"regions": list(regions)} if regions else None}, [])
 
     def _check_may_leave(self, region_id: str, override: BreakGlass | None) -> None:
         """Refuse when the others could not do without this region (L7, L9)."""
         fleet = self._registry.fleet()
         if not in_service(fleet.regions[region_id]):
             return
-        lifted = frozenset[Rule]() if override is None else frozenset({override.rule})
+        lifted = lifted_by(override, self._clock.now())
         plan = plan_failover(fleet, region_id, lifted=lifted)
         if isinstance(plan, Refusal):
             raise FailoverRefusedError(plan.rule, plan.text, plan.reasons)
-        if plan.shed > 0 and Rule.HEADROOM not in lifted:
-            text = f"the other regions have no room for {100 * plan.shed:.0f} % of the load of {region_id}"
+        crowded_out = plan.shed - plan.stranded
+        if crowded_out > NEGLIGIBLE and Rule.HEADROOM not in lifted:
+            text = f"the other regions have no room for {100 * crowded_out:.0f} % of the load of {region_id}"
             raise FailoverRefusedError(Rule.HEADROOM.value, text, plan.excluded)
 
-    def _used(self, override: BreakGlass | None, region_id: str) -> list[Event]:
+    def _removal(self, region_id: str) -> dict[str, Any]:
+        """What is written with each removal, so that one that was decided meanwhile is refused."""
+        return {SERVING_KEY: {"left": region_id, "at": self._clock.now()}}
+
+    def _standing_freeze(self) -> dict[str, Any] | None:
+        return None if self._registry.freeze is None else asdict(self._registry.freeze)
+
+    def used(self, override: BreakGlass | None, region_id: str) -> list[Event]:
+        """The event that an override was used, none without one."""
         if override is None:
             return []
         details = {"rule": override.rule.value, "expires_at": override.expires_at}
@@ -115,7 +149,7 @@ class Operations:
     ) -> Event:
         return Event(kind, self._clock.now(), subject, by, reason, before, after)
 
-    async def _write(self, documents: Mapping[str, Any], events: Sequence[Event]) -> int:
+    async def write(self, documents: Mapping[str, Any], events: Sequence[Event]) -> int:
         """Write over what we know stands there; somebody else's change meanwhile refuses ours."""
         known, revisions = self._registry.documents, self._registry.revisions
         values = {k: None if d is None else json.dumps(d, sort_keys=True) for k, d in documents.items()}

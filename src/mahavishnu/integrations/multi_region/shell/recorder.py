@@ -11,13 +11,16 @@ from collections import deque
 import structlog
 
 from mahavishnu.integrations.multi_region.core.events import Event
-from mahavishnu.integrations.multi_region.errors import MultiRegionError
+from mahavishnu.integrations.multi_region.errors import InvalidInputError, MultiRegionError
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 
 from .journal import Journal
 
 MAX_BACKLOG = 10_000
 """Events kept while the store is lost; beyond that the oldest are dropped, and that is logged."""
+
+BATCH = 90
+"""Events recorded in one transaction: what any store takes at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -54,15 +57,17 @@ class Recorder:
                 await self.settled()
         except TimeoutError:
             self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
             log.error("events lost at shutdown", count=len(self._queue))
 
     async def _drain(self) -> None:
         pause = 0.1
         while self._queue:
-            batch = list(self._queue)
-            self._queue.clear()
+            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
             try:
                 await self._journal.record({}, batch)
+            except InvalidInputError as err:
+                await self._record_apart(batch, err)
             except MultiRegionError as err:
                 self._queue.extendleft(reversed(batch))
                 self.store_lost = str(err)
@@ -71,3 +76,17 @@ class Recorder:
                 pause = min(5.0, 2 * pause)
                 continue
             self.store_lost, pause = None, 0.1
+
+    async def _record_apart(self, batch: list[Event], err: InvalidInputError) -> None:
+        """Record each by itself, since one of them can never be: it must not keep the others from the log."""
+        if len(batch) == 1:
+            log.error("event dropped: it cannot be stored", dropped=batch[0], error=str(err))
+            return
+        half = len(batch) // 2
+        for part in (batch[:half], batch[half:]):
+            try:
+                await self._journal.record({}, part)
+            except InvalidInputError as again:
+                await self._record_apart(part, again)
+            except MultiRegionError:
+                self._queue.extend(part)  # the store went away meanwhile: later, if out of order

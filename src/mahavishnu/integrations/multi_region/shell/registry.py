@@ -6,10 +6,18 @@ Hands out the frozen Fleet, rebuilt only when something changed. Writes nothing 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple, Self
 
+from mahavishnu.integrations.multi_region.core.deployment import (
+    DEPLOYMENTS,
+    OF_RECORD,
+    DeploymentView,
+    deployment_from_document,
+)
+from mahavishnu.integrations.multi_region.core.election import ELECTIONS
+from mahavishnu.integrations.multi_region.core.facts import Facts
 from mahavishnu.integrations.multi_region.core.health import HealthState, phase_of_score
 from mahavishnu.integrations.multi_region.core.intent import (
     LIMITS_KEY,
@@ -23,6 +31,7 @@ from mahavishnu.integrations.multi_region.core.intent import (
 )
 from mahavishnu.integrations.multi_region.core.model import (
     AdminState,
+    Binding,
     DataPlacementPolicy,
     Fleet,
     Phase,
@@ -38,39 +47,111 @@ from mahavishnu.integrations.multi_region.core.overrides import (
     FREEZE_KEY,
     OVERRIDES,
     PLACEMENTS,
+    SERVING_KEY,
     Drain,
     Failure,
     Freeze,
 )
+from mahavishnu.integrations.multi_region.core.placement import BINDINGS, CLASSES
 from mahavishnu.integrations.multi_region.core.safety import Violation
+from mahavishnu.integrations.multi_region.core.transfers import TOTALS
+from mahavishnu.integrations.multi_region.core.vocabulary import attested
+from mahavishnu.integrations.multi_region.errors import InvalidInputError
+from mahavishnu.integrations.multi_region.facts.law import facts_of
+
+from .deployment_table import DeploymentTable
+
+INERT = (CLASSES, TOTALS)
+"""Keys whose documents no routing decision reads."""
+
+
+RULES = (SERVICES, POLICIES, DEPLOYMENTS, OF_RECORD, BINDINGS)
+"""Keys whose documents say what requests need; all else is about regions."""
+
+
+class _Rules(NamedTuple):
+    """What requests need, frozen: the same objects until one of the documents changes."""
+
+    services: Mapping[str, Service]
+    policies: Mapping[str, PolicyView]
+    deployments: Mapping[str, DeploymentView]
+    bindings: Mapping[str, Binding]
+
+
+class _Keeper:
+    """Knows which entry of a table a region is; the table keeps it alive, the region does not."""
+
+    def __init__(self, changed: Callable[[str], None], region_id: str) -> None:
+        self._changed = changed
+        self._region_id = region_id
+
+    def tell(self) -> None:
+        """The region changed."""
+        self._changed(self._region_id)
+
+
+def _leave(_name: str, _document: Any) -> None:
+    """Kept as the document that it is."""
 
 
 class RegionTable(dict[str, Region]):
-    """The public ``manager.regions``: a dict whose regions, and whose own changes, are noticed."""
+    """The public ``manager.regions``: a dict whose regions, and whose own changes, are noticed in whatever way made."""
 
     def __init__(self, changed: Callable[[str], None]) -> None:
         super().__init__()
         self._changed = changed
+        self._keepers: dict[str, _Keeper] = {}
 
     def __setitem__(self, region_id: str, region: Region) -> None:
+        """Raises InvalidInputError when the region's own id is another."""
+        if region.region_id != region_id:
+            raise InvalidInputError("region_id", region_id, f"{region.region_id!r}, the id of the region itself")
         super().__setitem__(region_id, region)
-        region._watch(lambda: self._changed(region_id))
+        self._keepers[region_id] = keeper = _Keeper(self._changed, region_id)
+        region._watch(keeper.tell)
         self._changed(region_id)
 
     def __delitem__(self, region_id: str) -> None:
         super().__delitem__(region_id)
+        del self._keepers[region_id]
         self._changed(region_id)
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]  # dict's has overloads that say the same
+        self.update(other)
+        return self
+
+    def pop(self, region_id: str, *default: Any) -> Any:
+        region = super().pop(region_id, *default)
+        if self._keepers.pop(region_id, None) is not None:
+            self._changed(region_id)
+        return region
+
+    def popitem(self) -> tuple[str, Region]:
+        if not self:
+            raise KeyError("the table is empty")
+        last = next(reversed(self))
+        return last, self.pop(last)
+
+    # A dict's own methods would pass all of the above by; these are built on them.
+    clear = MutableMapping.clear
+    update = MutableMapping.update
+    setdefault = MutableMapping.setdefault
 
 
 class Registry:
     """Holds what the store and the monitor say; the one place from which a Fleet is made."""
 
-    def __init__(self, limits: SafetyLimits) -> None:
+    def __init__(self, limits: SafetyLimits, now: Callable[[], float] = lambda: 0.0) -> None:
+        self._now = now
+        self._lapse: float | None = None
+        self.bindings: dict[str, Binding] = {}
         self.regions = RegionTable(self.touch)
         self.services: dict[str, Service] = {}
         self.policies: dict[str, DataPlacementPolicy] = {}
         self.placements: dict[str, tuple[str, ...]] = {}
-        self.limits = limits
+        self.deployments = DeploymentTable()
+        self.of_record: dict[str, str] = {}
+        self.limits = self._undeclared_limits = limits
         self.drains: dict[str, Drain] = {}
         self.failures: dict[str, Failure] = {}
         self.freeze: Freeze | None = None
@@ -81,7 +162,9 @@ class Registry:
         self.revision = 0
         self._generation = 0
         self._views: dict[str, RegionView] = {}
-        self._policy_views: dict[str, PolicyView] | None = None
+        self._stale: set[str] = set()
+        self._reshaped = False
+        self._rules: _Rules | None = None
         self._fleet: Fleet | None = None
 
     def touch(self, region_id: str | None = None) -> None:
@@ -89,30 +172,47 @@ class Registry:
         self._generation += 1
         self._fleet = None
         if region_id is not None:
-            self._views.pop(region_id, None)
+            self._stale.add(region_id)
+            if region_id not in self.regions or region_id not in self._views:
+                self._reshaped = True
 
     def touch_policies(self) -> None:
         """A policy changed."""
-        self._policy_views = None
+        self._rules = None
         self.touch()
 
     def fleet(self) -> Fleet:
-        """Everything a decision needs, frozen; the same object until something changes."""
+        """Everything a decision needs, frozen; the same object until something changes or a fact expires."""
+        if self._lapse is not None and self._now() >= self._lapse:
+            self._reshaped, self._views, self._lapse = True, {}, None
+            self.touch()
         if self._fleet is None:
-            views = self._views
-            for region_id, region in self.regions.items():
-                if region_id not in views:
-                    views[region_id] = self._view(region)
+            rules = self._rules = self._rules or self._freeze_rules()
+            self._refresh_views()
             self._fleet = Fleet(
                 revision=self.revision,
-                regions=MappingProxyType({region_id: views[region_id] for region_id in self.regions}),
-                services=MappingProxyType(dict(self.services)),
-                policies=MappingProxyType(dict(self._frozen_policies())),
+                regions=MappingProxyType(self._views),
+                services=rules.services,
+                policies=rules.policies,
+                deployments=rules.deployments,
                 limits=self.limits,
                 frozen=None if self.freeze is None else f"by {self.freeze.by}: {self.freeze.reason}",
                 generation=self._generation,
+                bindings=rules.bindings,
             )
         return self._fleet
+
+    def _refresh_views(self) -> None:
+        """Bring the views up to date; fleets handed out keep the ones they have."""
+        known, stale, regions = self._views, self._stale, self.regions
+        if self._reshaped:
+            self._views = {
+                region_id: known[region_id] if region_id in known and region_id not in stale else self._view(region)
+                for region_id, region in regions.items()
+            }
+        elif stale:
+            self._views = {**known, **{region_id: self._view(regions[region_id]) for region_id in stale}}
+        self._stale, self._reshaped = set(), False
 
     def accept(self, key: str, document: Any, revision: int) -> None:
         """Take over what the store holds under a key (None: deleted); older than what is known: ignored."""
@@ -125,11 +225,14 @@ class Registry:
             self.documents.pop(key, None)
         else:
             self.documents[key] = document
-        live = self.regions.get(key.removeprefix(REGIONS))
+        live = self.regions.get(key.removeprefix(REGIONS)) if key.startswith(REGIONS) else None
         self._place(key, document)
+        if key.startswith(RULES):
+            self._rules = None
         if live is not None and previous is not None and document is not None:
             self._keep_observed(live, previous, document)
-        self.touch()
+        if not key.startswith(INERT):
+            self.touch()
 
     def _keep_observed(self, live: Region, previous: Document, document: Document) -> None:
         """A new declaration of a region does not undo what was observed of it, unless it declares that very thing."""
@@ -141,17 +244,40 @@ class Registry:
     def adopt(self, region: Region, document: Document, revision: int) -> None:
         """Take over a region just stored, as the very object its owner holds."""
         key = REGIONS + region.region_id
+        if revision < self.revisions.get(key, 0):
+            return  # somebody has changed or removed it meanwhile
         self.documents[key], self.revisions[key] = document, revision
         self.revision = max(self.revision, revision)
         self.regions[region.region_id] = region
 
+    def remember(self, view: DeploymentView) -> None:
+        """Keep what holds a deployment up: not worth a transaction, and no decision reads it."""
+        self.deployments[view.deployment_id] = view
+
     def accept_text(self, key: str, text: str | None, revision: int) -> None:
         """The same for a stored text."""
-        self.accept(key, None if text is None else json.loads(text), revision)
+        if revision > self.revisions.get(key, 0):
+            self.accept(key, None if text is None else json.loads(text), revision)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the keys of all that is kept here begin with."""
+        return (*self._placers(), LIMITS_KEY, FREEZE_KEY, SERVING_KEY, ELECTIONS)
+
+    def forget_revisions(self) -> None:
+        """Take over whatever comes next: the store was put back, and counts from an older revision."""
+        self.revisions.clear()
+        self.revision = 0
+
+    def reached(self, revision: int) -> None:
+        """All that the store held at a revision is known."""
+        if revision > self.revision:
+            self.revision = revision
+            self.touch()
 
     def _place(self, key: str, document: Any) -> None:
         if key == LIMITS_KEY:
-            self.limits = SafetyLimits(**document) if document else SafetyLimits()
+            self.limits = SafetyLimits(**document) if document else self._undeclared_limits
         elif key == FREEZE_KEY:
             self.freeze = Freeze(**document) if document else None
         for prefix, place in self._placers().items():
@@ -165,7 +291,12 @@ class Registry:
             POLICIES: self._place_policy,
             OVERRIDES: self._place_drain,
             FAILURES: self._place_failure,
+            DEPLOYMENTS: lambda name, d: _put(self.deployments, name, d and deployment_from_document(d)),
+            OF_RECORD: lambda name, d: _put(self.of_record, name, d and d["deployment"]),
             PLACEMENTS: lambda name, d: _put(self.placements, name, d and tuple(d["regions"])),
+            BINDINGS: self._place_binding,
+            CLASSES: _leave,
+            TOTALS: _leave,
         }
 
     def _place_region(self, region_id: str, document: Document | None) -> None:
@@ -186,13 +317,18 @@ class Registry:
         _put(self.failures, region_id, Failure.parse(document) if document else None)
         self.touch(region_id)
 
-    def _frozen_policies(self) -> dict[str, PolicyView]:
-        if self._policy_views is None:
-            self._policy_views = {pid: PolicyView.of(policy) for pid, policy in self.policies.items()}
-        return self._policy_views
+    def _freeze_rules(self) -> _Rules:
+        return _Rules(
+            services=MappingProxyType(dict(self.services)),
+            policies=MappingProxyType({pid: PolicyView.of(policy) for pid, policy in self.policies.items()}),
+            deployments=MappingProxyType(self.deployments.of_record(self.of_record)),
+            bindings=MappingProxyType(dict(self.bindings)),
+        )
 
     def _view(self, region: Region) -> RegionView:
         region_id = region.region_id
+        facts, as_of = facts_of(region), self._now()
+        self._watch_expiry(facts, as_of)
         state = self.health.get(region_id)
         judged = state is not None and state.judged
         drain = self.drains.get(region_id)
@@ -212,12 +348,24 @@ class Registry:
             load=region.current_capacity,
             max_capacity=region.capabilities.max_capacity,
             cost_multiplier=region.cost_multiplier,
-            compliance=frozenset(region.compliance_frameworks),
+            compliance=attested(facts, as_of),
+            facts=facts,
+            as_of=as_of,
             held=held[0].text if held else None,
             serves_as=held[1] if held else None,
             failed_over=failure.reason if failure else None,
             failed_services=None if services is None else frozenset(services),
         )
+
+    def _watch_expiry(self, facts: Facts, as_of: float) -> None:
+        """Remember when the first fact ends that still counts: what was derived from it ends then too."""
+        for fact in facts.values():
+            ends = fact.valid_until
+            if ends is not None and as_of < ends and (self._lapse is None or ends < self._lapse):
+                self._lapse = ends
+
+    def _place_binding(self, data_id: str, document: Document | None) -> None:
+        _put(self.bindings, data_id, Binding(**document) if document else None)
 
 
 def _put(table: dict[str, Any], key: str, value: Any) -> None:

@@ -30,6 +30,7 @@ from mahavishnu.integrations.multi_region.facts.catalog import all_regions, find
 from mahavishnu.integrations.multi_region.facts.places import countries
 
 from .kinds import ID_PATTERN
+from .law import policy_rules
 from .nodes import MISSING, Flaw, Loc
 from .schema import DeploymentEntry, HealthEntry, PolicyEntry, RegionEntry, SafetyEntry, ServiceEntry
 from .shape import MAX_FLAWS, Shaped, entries
@@ -55,7 +56,7 @@ def build_world(shaped: Shaped, data: Any, defaults: HealthCheck, line: Lines) -
             regions.append(_region(entry, defaults))
     flaws += [flaw for position, entry in shaped.policies.items() for flaw in _policy_flaws(entry, position)]
     services = tuple(_service(entry) for entry in shaped.services.values())
-    policies = tuple(_policy(entry) for entry in shaped.policies.values())
+    policies = () if flaws else tuple(_policy(entry) for entry in shaped.policies.values())
     return World(tuple(regions), services, policies, _limits(shaped.safety)), flaws
 
 
@@ -99,7 +100,7 @@ def _probe_flaws(entry: RegionEntry) -> Iterator[Flaw]:
 def _region(entry: RegionEntry, defaults: HealthCheck) -> Region:
     """The region; what is not given comes from the catalog when it knows the id."""
     given = {k: v for k in _SAME_NAME if (v := getattr(entry, k)) is not None}
-    given["capabilities"] = RegionCapabilities(entry.compliance, entry.max_capacity, entry.features)
+    given["capabilities"] = RegionCapabilities(entry.compliance, entry.max_capacity, entry.features, entry.attestations)
     given["current_capacity"] = entry.current_capacity
     given["health"] = _health(entry, defaults)
     given["endpoint"] = entry.endpoint
@@ -156,6 +157,7 @@ def _policy(entry: PolicyEntry) -> DataPlacementPolicy:
         locality_level=entry.locality_level,
         cross_region_transfer=entry.cross_region_transfer,
         policy_id=entry.id or "",
+        rules=policy_rules(entry.template, entry.rules),
     )
 
 
@@ -163,6 +165,10 @@ def _policy_flaws(entry: PolicyEntry, position: int) -> Iterator[Flaw]:
     if entry.id is None and not re.fullmatch(ID_PATTERN, slug(entry.name)):
         allowed = f"needed here, because the name {entry.name!r} makes no id of letters and digits that can be written"
         yield Flaw(("policies", position, "id"), MISSING, allowed)
+    try:
+        policy_rules(entry.template, entry.rules)
+    except InvalidInputError as error:
+        yield Flaw(("policies", position, "rules"), error.value, error.allowed)
 
 
 def _limits(entry: SafetyEntry) -> SafetyLimits:

@@ -15,7 +15,7 @@ from pydantic_core import core_schema
 from mahavishnu.integrations.multi_region.core.model import LocalityLevel, RoutingStrategy, SafetyLimits
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
-from . import kinds
+from . import kinds, law
 
 PLANNED_KEYS = ("edges", "areas", "storage")
 """Top-level keys that the format keeps for later releases; this one refuses them by name."""
@@ -68,6 +68,9 @@ class RegionEntry(Entry):
     country: kinds.Country = Field(None, description="ISO 3166-1 alpha-2 code. Default: the catalog's.")
     max_capacity: kinds.Limit = Field(100, description="Most load it can take, in requests/s.")
     compliance: kinds.Frameworks = Field(default_factory=list, description="Frameworks that you attest for it.")
+    attestations: law.Attestations = Field(
+        default_factory=dict, description="What you attest or state of it, with report and last day."
+    )
     features: kinds.Labels = Field(default_factory=list, description="Labels of your own, such as gpu.")
     cost_multiplier: kinds.Factor = Field(
         None, description="Price relative to the provider's reference region. Default: the catalog's, else 1."
@@ -116,6 +119,8 @@ class PolicyEntry(Entry):
     cross_region_transfer: kinds.Flag = Field(
         False, description="Whether data may be copied out of the allowed regions."
     )
+    template: law.TemplateName = Field(None, description="Rules that come ready, before your own.")
+    rules: law.Rules = Field(default_factory=list, description="Conditions over facts that a region must meet.")
 
 
 class SafetyEntry(Entry):
@@ -176,4 +181,7 @@ class _WorldSchema(GenerateJsonSchema):
 def world_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a world file. It checks shapes; references between parts are checked on loading."""
     schema = WorldEntry.model_json_schema(schema_generator=_WorldSchema)
+    rule, here = schema["$defs"]["PolicyEntry"]["properties"]["rules"]["items"], "#/$defs/Condition"
+    rule["properties"] = {**rule["properties"], "when": {"$ref": here}}
+    schema["$defs"]["Condition"] = law.condition_schema(here)
     return {"$schema": _WorldSchema.schema_dialect, **schema, "title": "World file"}

@@ -1,0 +1,153 @@
+"""Network zones and the shipped latency model: whose zone a client or a region is in, and what a round trip costs.
+
+The curve and the extra time per pair of zones were fitted on round trips between cities, of 2018 and 2020; they are
+statistics, not measurements. A zone is a position in ``latency_model().zones``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from mahavishnu.integrations.multi_region.core.geo import distance_km
+from mahavishnu.integrations.multi_region.core.latency import LatencyModel, cell_centre, cell_of, unit_vector
+from mahavishnu.integrations.multi_region.core.model import CloudProvider, Point, RegionView
+
+from .backbone import measured_rtt_ms
+from .catalog import CatalogRegion, find
+from .files import read_json
+from .places import cities
+
+_FILE = "zone_extra_ms.json"
+
+NORTH_AMERICA = frozenset({"US", "CA"})
+NAW_WEST_OF, NAC_WEST_OF = -104.0, -86.0
+RUE_EAST_OF = 60.0
+"""Where countries that span several zones are cut, in degrees of longitude, as the file's ``split`` says."""
+
+SAME_PLACE_KM = 150.0
+"""A region this close to the catalog's place for its id counts as the one that was measured."""
+
+
+@cache
+def latency_model() -> LatencyModel:
+    """The model that ships."""
+    raw = _raw()
+    return LatencyModel(
+        zones=tuple(raw["zones"]),
+        knots_km=tuple(map(float, raw["knots_km"])),
+        base_ms=tuple(map(float, raw["base_ms"])),
+        fade_km=float(raw["fade_km"]),
+        extra_ms=tuple(tuple(map(float, row)) for row in raw["extra_ms"]),
+    )
+
+
+# --- zones ------------------------------------------------------------------------------------
+
+
+def zone_of_country(country: str | None, longitude: float) -> int | None:
+    """The zone of a place in a country (ISO 3166-1 alpha-2, upper case); ``longitude`` matters in US, CA and RU.
+
+    None when no country is given or no zone lists it. Across the antimeridian the countries go on: Chukotka is east,
+    the outer Aleutians are west.
+    """
+    if country in NORTH_AMERICA:
+        return latency_model().zone_index(_north_american(longitude - 360.0 if longitude > 0 else longitude))
+    if country == "RU":
+        east = longitude > RUE_EAST_OF or longitude < 0
+        return latency_model().zone_index("RUE" if east else "RUW")
+    return _zones_by_country().get(country or "")
+
+
+@cache
+def zone_of_cell(cell: int) -> int:
+    """The zone of a 1 degree cell: that of the large city nearest to its centre, in a country that a zone lists.
+
+    A country that is cut by longitude is cut at the cell's centre.
+    """
+    return _zone_by_city(cell_centre(cell))
+
+
+def zone_of_client(location: Point, country: str | None = None) -> int:
+    """The zone of a client: its country's, or its cell's where no country is given or no zone lists it.
+
+    The same for all clients of a cell that give the same country, or none.
+    """
+    cell = cell_of(location.latitude, location.longitude)
+    if country is not None:
+        found = zone_of_country(country, cell_centre(cell).longitude)
+        if found is not None:
+            return found
+    return zone_of_cell(cell)
+
+
+def zone_of_region(location: Point, country: str | None = None) -> int:
+    """The zone of a region: its country's, or that of the nearest large city where its country says nothing."""
+    found = zone_of_country(country, location.longitude)
+    return _zone_by_city(location) if found is None else found
+
+
+# --- between regions --------------------------------------------------------------------------
+
+
+def region_rtt_ms(a: RegionView, b: RegionView) -> float:
+    """Round trip in ms from region ``a`` to ``b``: measured on their provider's backbone, or else predicted.
+
+    A measurement counts when both are of one provider, have its ids, and stand where the catalog has those.
+    """
+    first, second = _in_catalog(a), _in_catalog(b)
+    if first is not None and second is not None and first.provider is second.provider:
+        measured = measured_rtt_ms(first.provider, first.region_id, second.region_id)
+        if measured is not None:
+            return measured
+    zones = zone_of_region(a.point, a.country), zone_of_region(b.point, b.country)
+    return latency_model().estimate_ms(distance_km(a.point, b.point), *zones)
+
+
+def _in_catalog(region: RegionView) -> CatalogRegion | None:
+    if region.provider is CloudProvider.OTHER:
+        return None
+    known = find(region.region_id, region.provider)
+    return known if known is not None and distance_km(known.point, region.point) <= SAME_PLACE_KM else None
+
+
+# --- the tables behind ------------------------------------------------------------------------
+
+
+@cache
+def _raw() -> Mapping[str, Any]:
+    return MappingProxyType(read_json(_FILE))
+
+
+@cache
+def _zones_by_country() -> Mapping[str, int]:
+    """Zones of the countries that are not cut."""
+    model = latency_model()
+    listed = _raw()["countries"].items()
+    return MappingProxyType({country: model.zone_index(zone) for zone, codes in listed for country in codes})
+
+
+def _north_american(longitude: float) -> str:
+    if longitude < NAW_WEST_OF:
+        return "NAW"
+    return "NAC" if longitude < NAC_WEST_OF else "NAE"
+
+
+@lru_cache(maxsize=4096)
+def _zone_by_city(point: Point) -> int:
+    """The zone of the nearest large city's country, cut at the point's own longitude."""
+    x, y, z = unit_vector(point)
+    vectors, places = zoned_cities()
+    nearness = [x * a + y * b + z * c for a, b, c in vectors]
+    found = zone_of_country(places[nearness.index(max(nearness))], point.longitude)
+    assert found is not None  # only cities of countries with a zone are asked
+    return found
+
+
+@cache
+def zoned_cities() -> tuple[tuple[tuple[float, float, float], ...], tuple[str, ...]]:
+    """The large cities whose country a zone lists: their unit vectors, and their countries."""
+    zoned = [city for city in cities() if zone_of_country(city.country, city.point.longitude) is not None]
+    return tuple(unit_vector(city.point) for city in zoned), tuple(city.country for city in zoned)

@@ -1,0 +1,304 @@
+"""Advances deployments: asks the core what is next, writes each transition as one transaction with one event.
+
+One turn looks at every deployment that may move. Nothing is in timers: a turn after a crash goes on from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from mahavishnu.integrations.multi_region.core.deployment import (
+    DEPLOYMENTS,
+    OF_RECORD,
+    SETTLED,
+    DeploymentView,
+    State,
+    deployment_document,
+)
+from mahavishnu.integrations.multi_region.core.eligibility import in_force
+from mahavishnu.integrations.multi_region.core.events import Event, EventKind
+from mahavishnu.integrations.multi_region.core.obstacles import Seen
+from mahavishnu.integrations.multi_region.core.request import Needs, Request, needs_of
+from mahavishnu.integrations.multi_region.core.rollout import advance
+from mahavishnu.integrations.multi_region.errors import MultiRegionError, StaleRevisionError, UnavailableError
+from mahavishnu.integrations.multi_region.ports.executor import Executor
+
+from .guard import Verdict
+from .manager import RegionManager
+from .region_work import Decide, RegionWork, mark_of
+
+MAX_TRANSITIONS = 20
+"""Transitions of one deployment in one turn; more would be a loop in the table."""
+
+AT_A_STRETCH = 50
+"""Deployments looked at before others get the event loop: a few milliseconds."""
+
+TRIES = 20
+"""How often a change that lost the race to another process is decided again."""
+
+log = structlog.get_logger(__name__)
+
+
+class Rollouts:
+    """Owns the loop over deployments. Several processes may drive the same ones: a transition happens once."""
+
+    def __init__(self, manager: RegionManager, executor: Executor | None, interval_s: float) -> None:
+        self._manager = manager
+        self._interval_s = interval_s
+        self._work = RegionWork(manager, executor, self.change, self._look)
+        self._task: asyncio.Task[None] | None = None
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._wake = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to turn. Safe to call twice."""
+        if self._task is None:
+            self._manager.subscribe(self._told)
+            self._task = asyncio.create_task(self._forever(), name="rollouts")
+
+    async def close(self) -> None:
+        """Stop turning; work under way in regions is broken off, to be taken up again. Safe to call twice."""
+        if self._task is not None:
+            self._manager.unsubscribe(self._told)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await self._work.close()
+
+    async def turn(self) -> None:
+        """Every deployment that may move makes the transitions that are due."""
+        due = []
+        for count, deployment_id in enumerate(list(self._manager.registry.deployments.movable), 1):
+            if self._is_due(deployment_id):
+                due.append(deployment_id)
+            if count % AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
+        await asyncio.gather(*(self._drive_or_log(deployment_id) for deployment_id in due))
+
+    async def drive(self, deployment_id: str) -> None:
+        """Let one deployment make every transition that is due, each its own transaction."""
+        async with self._lock(deployment_id):
+            for _ in range(MAX_TRANSITIONS):
+                view = self._manager.registry.deployments.get(deployment_id)
+                if view is None or not self._may_move(view):
+                    return
+                after = advance(view, self.seen(view), self._manager.clock.now())
+                if after is view or not await self._keep(view, after):
+                    break
+            self._work.follow(self._manager.registry.deployments[deployment_id])
+
+    async def change(self, deployment_id: str, decide: Decide, by: str) -> None:
+        """Apply one change, decided anew when somebody else was first. ``decide`` may return what it is given: nothing.
+
+        Raises UnavailableError when others were first again and again, StoreError.
+        """
+        async with self._lock(deployment_id):
+            for _ in range(TRIES):
+                view = self._manager.registry.deployments[deployment_id]
+                after = decide(view)
+                if after is view:
+                    return
+                try:
+                    return await self.write(view, after, by)
+                except StaleRevisionError:
+                    await self.reread(view)
+        raise UnavailableError(f"{deployment_id}: others were first {TRIES} times")
+
+    async def settled(self, deployment_id: str) -> DeploymentView:
+        """Wait until a deployment's traffic is where it is meant to be."""
+        table = self._manager.registry.deployments
+        while table[deployment_id].state not in SETTLED:
+            await table.changed(deployment_id)
+        return table[deployment_id]
+
+    async def write(self, before: DeploymentView | None, after: DeploymentView, by: str) -> None:
+        """One transition: the deployment, the plan of record where it changes, and the event, in one transaction."""
+        after = self._taking_over(before, after)
+        documents: dict[str, Any] = {DEPLOYMENTS + after.deployment_id: deployment_document(after)}
+        if self._takes_record(before, after):
+            documents[OF_RECORD + after.service] = {"deployment": after.deployment_id}
+        elif after.state is State.ROLLING_BACK and self._of_record(after) == after.deployment_id:
+            documents |= self._restored(after)
+        await self._manager.write_documents(documents, [self._event(before, after, by)])
+        if before is not None and mark_of(before) != mark_of(after):
+            self._manager.evidence.forget(mark_of(before))
+
+    async def reread(self, view: DeploymentView) -> None:
+        """Know what the store holds of a deployment and of its service, after a lost race."""
+        plans = {view.deployment_id, view.supersedes, self._of_record(view)}
+        await self._manager.reread([OF_RECORD + view.service, *(DEPLOYMENTS + name for name in plans if name)])
+
+    def seen(self, view: DeploymentView) -> Seen:
+        """What is true now, for the core to decide by."""
+        registry, fleet = self._manager.registry, self._manager.snapshot()
+        known = view.service in fleet.services or view.service in fleet.deployments
+        needs = needs_of(fleet, Request(service=view.service)) if known else Needs()
+        newest = registry.deployments.newest(view.service)
+        newer = newest is not None and newest.number > view.number and newest.state is not State.ROLLED_BACK
+        return Seen(
+            fleet,
+            in_force(fleet, needs),
+            samples=self._manager.evidence.since(mark_of(view), view.service, view.regions),
+            serving=_shares(needs),
+            replaced_by=newest.deployment_id if newest is not None and newer else None,
+            returns_to=registry.deployments.get(view.supersedes or ""),
+        )
+
+    def lost_record(self, view: DeploymentView) -> bool:
+        """Whether another deployment has taken the service over since this one did."""
+        return view.step >= 0 and self._of_record(view) != view.deployment_id
+
+    # --- one deployment -----------------------------------------------------------------------
+
+    def _is_due(self, deployment_id: str) -> bool:
+        """Whether there is something to write for it: asked for every deployment in every turn, and cheap."""
+        view = self._manager.registry.deployments.get(deployment_id)
+        if view is None or not self._may_move(view) or self._sleeps(view):
+            return False
+        after = advance(view, self.seen(view), self._manager.clock.now())
+        if after is view:
+            self._work.follow(view)
+        elif _only_remembered(view, after):
+            self._manager.registry.remember(after)
+            self._work.follow(after)
+        else:
+            return True
+        return False
+
+    def _sleeps(self, view: DeploymentView) -> bool:
+        """Whether it bakes, its time is not up, and nothing newer takes its place."""
+        newest = self._manager.registry.deployments.newest(view.service)
+        alone = newest is None or newest.number == view.number
+        return view.state is State.BAKING and self._manager.clock.now() < view.due_at and alone
+
+    async def _drive_or_log(self, deployment_id: str) -> None:
+        try:
+            await self.drive(deployment_id)
+        except MultiRegionError as err:
+            log.warning("deployment not advanced", deployment=deployment_id, error=str(err))
+
+    async def _keep(self, before: DeploymentView, after: DeploymentView) -> bool:
+        """Store a transition; what merely holds is written once and then only remembered. Whether to look again."""
+        if _only_remembered(before, after):
+            self._manager.registry.remember(after)
+            return False
+        try:
+            await self.write(before, after, "automation")
+        except StaleRevisionError:
+            log.info("deployment changed by somebody else", deployment=after.deployment_id)
+            await self.reread(before)
+        return not _unmoved(before, after)
+
+    def _may_move(self, view: DeploymentView) -> bool:
+        """Not at its end, and not replaced while it served: then only the plan of record acts."""
+        if view.deployment_id not in self._manager.registry.deployments.movable:
+            return False
+        return view.state is not State.SERVING or self._of_record(view) == view.deployment_id
+
+    # --- the plan of record -------------------------------------------------------------------
+
+    def _of_record(self, view: DeploymentView) -> str | None:
+        """The plan of record of the deployment's service."""
+        name = self._manager.registry.of_record.get(view.service)
+        return name if name in self._manager.registry.deployments else None
+
+    def _takes_record(self, before: DeploymentView | None, after: DeploymentView) -> bool:
+        """Whether this change makes it the plan of record: at once where nothing serves, else with its first shift."""
+        current = self._of_record(after)
+        if before is None:
+            return current is None and after.service not in self._manager.services
+        return before.state is State.BAKING and after.state is State.SHIFTING and current != after.deployment_id
+
+    def _taking_over(self, before: DeploymentView | None, after: DeploymentView) -> DeploymentView:
+        """With who was of record until now, and a term above that one's: terms only grow within a service."""
+        current = self._manager.registry.deployments.get(self._of_record(after) or "")
+        if current is None or before is None or not self._takes_record(before, after):
+            return after
+        return replace(after, supersedes=current.deployment_id, term=max(after.term, current.term + 1))
+
+    def _restored(self, after: DeploymentView) -> dict[str, Any]:
+        """What makes the plan before this one the plan of record again, under a term of its own."""
+        restored = self._manager.registry.deployments.get(after.supersedes or "")
+        if restored is not None:
+            restored = replace(restored, term=max(restored.term, after.term) + 1, held=None)
+            return {
+                DEPLOYMENTS + restored.deployment_id: deployment_document(restored),
+                OF_RECORD + after.service: {"deployment": restored.deployment_id},
+            }
+        declared = after.service in self._manager.services
+        return {OF_RECORD + after.service: None} if declared else {}
+
+    def _event(self, before: DeploymentView | None, after: DeploymentView, by: str) -> Event:
+        kind = EventKind.DEPLOYMENT_MOVED
+        if before is None:
+            kind = EventKind.DEPLOYMENT_CREATED
+        elif after.held is not None and after.state is before.state:
+            kind = EventKind.DEPLOYMENT_HELD
+        why = after.held or (after.history[-1].why if after.history else "")
+        return Event(kind, self._manager.clock.now(), after.deployment_id, by, why, _short(before), _short(after))
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    async def _forever(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self.turn()
+            except Exception:  # one bad turn must not leave every deployment where it is
+                log.exception("turn not finished")
+            await _first(self._manager.clock.sleep(self._interval_s), self._wake.wait())
+
+    def _lock(self, deployment_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(deployment_id, asyncio.Lock())
+
+    def _told(self, _: Verdict) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        """Have the next turn at once."""
+        self._wake.set()
+
+
+def _shares(needs: Needs) -> dict[str, float]:
+    """Each region's share of the service's traffic now, by its plan of record or as declared; empty: nobody serves."""
+    if needs.deployment is not None:
+        return needs.deployment.weights if needs.deployment.active else {}
+    declared = needs.service.deployment if needs.service is not None else None
+    if declared is None:
+        return {}
+    weights = {region: declared.weights.get(region, 0.0 if declared.weights else 1.0) for region in declared.regions}
+    total = sum(weights.values()) or 1.0
+    return {region: weight / total for region, weight in weights.items()}
+
+
+def _unmoved(before: DeploymentView, after: DeploymentView) -> bool:
+    """Whether nothing differs but what holds the deployment up."""
+    return after.state is before.state and after.step == before.step
+
+
+def _only_remembered(before: DeploymentView, after: DeploymentView) -> bool:
+    """Whether nothing differs but the words of what holds it up: a hold is written once."""
+    return _unmoved(before, after) and (before.held is not None or after.held is None)
+
+
+def _short(view: DeploymentView | None) -> dict[str, Any] | None:
+    """What an event says of a deployment."""
+    if view is None:
+        return None
+    runs = {region: run.state.value for region, run in (view.undo or view.runs).items()}
+    return {"state": view.state.value, "weights": view.weights, "step": view.step, "term": view.term, "runs": runs}
+
+
+async def _first(*waits: Awaitable[Any]) -> None:
+    """Wait for whichever is first; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

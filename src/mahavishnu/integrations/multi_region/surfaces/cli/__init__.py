@@ -1,0 +1,1 @@
+"""The command line: asks the server and shows its answers. Decides nothing."""

@@ -1,0 +1,99 @@
+"""``route``: where a request would go, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mahavishnu.integrations.multi_region.errors import InvalidInputError
+
+from .options import AsJson, ServerUrl, TokenText
+
+
+def route(
+    lat: Annotated[float | None, typer.Option(help="Where the client is: degrees north.")] = None,
+    lon: Annotated[float | None, typer.Option(help="Where the client is: degrees east.")] = None,
+    country: Annotated[str | None, typer.Option(help="Its country, such as DE; stands in for a place.")] = None,
+    service: Annotated[str | None, typer.Option(help="The declared service that the request is for.")] = None,
+    require: Annotated[list[str] | None, typer.Option(help="A framework that must hold; may be repeated.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="Such as latency_based.  [default: the service's]")] = None,
+    data_id: Annotated[str | None, typer.Option(help="The data that the request is about.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="The reason for every region; counts nothing.")] = False,
+    as_json: AsJson = False,
+    server: ServerUrl = None,
+    token: TokenText = None,
+) -> None:
+    """Ask where a request goes. It counts as a decision unless `--explain` is given.
+
+    Example: `multi-region route --lat 52.5 --lon 13.4 --require gdpr --explain`
+    """
+    from .client import connect
+    from .output import show_fields, show_json
+
+    body: dict[str, Any] = {"request_context": _context(lat, lon, country, service, require, data_id)}
+    if strategy is not None:
+        body["strategy"] = strategy
+    remote = connect(server, token)
+    if explain:
+        _explain(remote.post("/v1/route/explain", body), as_json)
+        return
+    decision = remote.post("/route", body)
+    if as_json:
+        show_json(decision)
+        return
+    show_fields(
+        [
+            ("region", decision["selected_region"]),
+            ("endpoint", decision["endpoint"]),
+            ("because", decision["reasoning"]),
+            ("then", ", ".join(decision["alternatives"]) or "nowhere else"),
+        ]
+    )
+
+
+def _context(
+    lat: float | None,
+    lon: float | None,
+    country: str | None,
+    service: str | None,
+    require: list[str] | None,
+    data_id: str | None,
+) -> dict[str, Any]:
+    if (lat is None) != (lon is None):
+        raise InvalidInputError("--lon" if lon is None else "--lat", "left out", "both --lat and --lon, or neither")
+    given = {
+        "user_location": None if lat is None else {"latitude": lat, "longitude": lon},
+        "country": country,
+        "service": service,
+        "compliance_requirements": require or None,
+        "data_id": data_id,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _explain(said: dict[str, Any], as_json: bool) -> None:
+    """Show the reason for every region; a refusal ends with the exit code of one."""
+    from .errors import REFUSED
+    from .output import note, say, show_json, show_table
+
+    decision = said["decision"]
+    if as_json:
+        show_json(said)
+    else:
+        show_table(("region", "may serve", "why"), _reasons(said), empty="no region is registered")
+        if decision is not None:
+            say(decision["reasoning"])
+    if decision is None:
+        if not as_json:
+            note("refused: " + said["refusal"].partition(":")[0])
+        raise typer.Exit(REFUSED)
+
+
+def _reasons(said: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """A row for each region: the eligible in their order, then those left out."""
+    rows = [
+        (region["region_id"], "yes", "selected" if place == 1 else f"choice {place}")
+        for place, region in enumerate(said["eligible"], start=1)
+    ]
+    return rows + [(region_id, "no", why["text"]) for region_id, why in said["excluded"].items()]

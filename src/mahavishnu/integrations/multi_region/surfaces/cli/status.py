@@ -1,0 +1,78 @@
+"""``status``: the regions at a glance, and what needs somebody's attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .options import AsJson, ServerUrl, TokenText
+
+
+def status(as_json: AsJson = False, server: ServerUrl = None, token: TokenText = None) -> None:
+    """Show every region, and what needs attention.
+
+    Example: `multi-region status`
+    """
+    from .client import connect
+    from .output import note, say, show_json, show_table
+
+    found = connect(server, token).get("/v1/status")
+    if as_json:
+        show_json(found)
+        return
+    columns = ("region", "phase", "score", "load", "capacity", "operator", "note")
+    show_table(columns, [_row(region) for region in found["regions"]], empty="no region is registered")
+    say(_counts(found))
+    for alarm in alarms(found):
+        note(f"attention: {alarm}")
+
+
+def alarms(found: dict[str, Any]) -> Iterator[str]:
+    """What a person should look at, the widest first."""
+    if found["store"]["lost"]:
+        yield f"the store does not take events: {found['store']['lost']}"
+    if found["blind"]:
+        yield "most probes fail at once: the observer is distrusted, and no region is taken out on its word"
+    if found["frozen"]:
+        frozen = found["frozen"]
+        yield f"automation is frozen by {frozen['by']}: {frozen['reason']}"
+    if found["regions"] and all(region["excluded"] for region in found["regions"]):
+        yield "no region may serve"
+    for region_id, why in found["held"].items():
+        yield f"{region_id} would be out of service, but safety keeps it in: {why}"
+
+
+def _row(region: dict[str, Any]) -> tuple[object, ...]:
+    from .output import number
+
+    return (
+        region["region_id"],
+        region["phase"],
+        number(round(region["health_score"], 1)),
+        number(round(region["load"], 1)),
+        number(region["max_capacity"]),
+        region["admin"],
+        _note(region),
+    )
+
+
+def _note(region: dict[str, Any]) -> str:
+    """Why a region does not serve as its phase suggests; else what its phase rests on."""
+    drain, failure = region["drain"], region["failed_over"]
+    if drain is not None:
+        return f"{drain['state']} by {drain['by']}: {drain['reason']}"
+    if failure is not None:
+        which = "" if failure["services"] is None else f" for {', '.join(failure['services'])}"
+        return f"failed over{which} by {failure['by']}: {failure['reason']}"
+    if region["held"]:
+        return f"held in service: {region['held']}"
+    return str(region["reason"])
+
+
+def _counts(found: dict[str, Any]) -> str:
+    phases = ", ".join(f"{count} {phase}" for phase, count in found["regions_by_phase"].items() if count)
+    routing, failovers = found["routing"], found["failovers"]
+    return (
+        f"{phases or 'no region'}; {routing['total_decisions']} decisions, {routing['refused']} refused; "
+        f"{failovers['total_failovers']} failovers; store {found['store']['kind']}, revision {found['revision']}"
+    )

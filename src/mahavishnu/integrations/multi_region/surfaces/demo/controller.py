@@ -1,0 +1,163 @@
+"""The controller as the demo uses it: over HTTP, with a token, like anybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from mahavishnu.integrations.multi_region.core.model import Point
+from mahavishnu.integrations.multi_region.errors import UnavailableError
+
+READY = "listening on "
+"""What the controller's process prints, followed by its URL, once it answers."""
+
+ANSWER_S = 1.0
+"""How long the controller may take to answer."""
+
+
+class ControllerFailure(UnavailableError):
+    """The controller did not answer in time, or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request is to go, and where else it may, best first."""
+
+    region_id: str
+    alternatives: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How one call of a region went."""
+
+    region_id: str
+    ok: bool
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the controller sees a region. ``load`` and ``capacity`` in requests/s."""
+
+    region_id: str
+    phase: str
+    load: float
+    capacity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event of the controller's log, ``at`` in seconds since the epoch.
+
+    ``phase``: the one that a region is in now; ``to``: where traffic was moved; each None when that is not told.
+    ``detected_ms``: from the first bad sign to the failover.
+    """
+
+    seq: int
+    at: float
+    kind: str
+    subject: str
+    reason: str
+    phase: str | None = None
+    detected_ms: float = 0.0
+    to: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """What came of it, in a word or two; empty when the kind says it all."""
+        return f"to {self.to}" if self.to else self.phase or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A decision: the request in words, where it goes, and why each other region is left out."""
+
+    request: str
+    selected: str | None
+    excluded: Mapping[str, str]
+
+
+class Controller:
+    """The controller at ``url``. Every call raises ControllerFailure when it comes to nothing."""
+
+    def __init__(self, url: str, token: str | None, session: aiohttp.ClientSession) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._session = session
+
+    async def route(self, client: Point, service: str) -> Route:
+        """Where a client's request for a service goes."""
+        answer = await self._ask("POST", "/route", {"request_context": _context(client, service)})
+        return Route(answer["selected_region"], tuple(answer["alternatives"]))
+
+    async def observe(self, reports: Iterable[Report]) -> None:
+        """Tell how real requests went."""
+        told = [{"region_id": r.region_id, "ok": r.ok, "latency_ms": r.latency_ms} for r in reports]
+        await self._ask("POST", "/v1/observations", {"outcomes": told})
+
+    async def statuses(self) -> list[Status]:
+        """How each region is."""
+        return [_status(raw) for raw in await self._ask("GET", "/v1/regions")]
+
+    async def happenings(self, after: int) -> list[Happening]:
+        """The events after number ``after``, oldest first."""
+        answer = await self._ask("GET", f"/v1/events?after={after}&limit=200")
+        return [_happening(raw) for raw in answer["events"]]
+
+    async def explain(self, city: str, client: Point, service: str) -> Explained:
+        """The decision for a request, with the reason for each region that is left out."""
+        answer = await self._ask("POST", "/v1/route/explain", {"request_context": _context(client, service)})
+        excluded = {region_id: why["text"] for region_id, why in answer["excluded"].items()}
+        decision = answer["decision"]
+        return Explained(f"{service} from {city}", decision and decision["selected_region"], excluded)
+
+    async def verify_log(self) -> int:
+        """Prove that the log of events is whole; how many there are."""
+        answer = await self._ask("GET", "/v1/audit/verify")
+        return int(answer["events"])
+
+    async def _ask(self, method: str, path: str, body: object = None) -> Any:
+        try:
+            async with self._session.request(
+                method, self._url + path, json=body, headers=self._headers, timeout=_TIMEOUT
+            ) as answer:
+                if answer.status >= 400:
+                    raise ControllerFailure(f"the controller answered {answer.status}: {await _why(answer)}")
+                return await answer.json() if answer.status != 204 else None
+        except (aiohttp.ClientError, OSError) as err:  # TimeoutError is an OSError
+            raise ControllerFailure(f"the controller did not answer: {type(err).__name__}") from err
+
+
+_TIMEOUT = aiohttp.ClientTimeout(total=ANSWER_S)
+
+
+async def _why(answer: aiohttp.ClientResponse) -> str:
+    """The detail of a problem document."""
+    problem = await answer.json(content_type=None)
+    return str(problem.get("detail") or problem.get("title") or problem)
+
+
+def _context(client: Point, service: str) -> dict[str, Any]:
+    place = {"latitude": client.latitude, "longitude": client.longitude}
+    return {"service": service, "user_location": place}
+
+
+def _status(raw: Mapping[str, Any]) -> Status:
+    return Status(raw["region_id"], raw["phase"], raw["load"], raw["max_capacity"])
+
+
+def _happening(raw: Mapping[str, Any]) -> Happening:
+    return Happening(
+        seq=raw["seq"],
+        at=raw["at"],
+        kind=raw["kind"],
+        subject=raw["subject"],
+        reason=raw["reason"],
+        phase=(raw["after"] or {}).get("phase"),
+        detected_ms=raw["details"].get("detected_ms", 0.0),
+        to=raw["details"].get("to"),
+    )

@@ -1,0 +1,99 @@
+"""What clients send to act: failovers, drains, freezes, observations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+
+from mahavishnu.integrations.multi_region.core.failover import FailoverStrategy
+from mahavishnu.integrations.multi_region.core.model import parse_enum
+from mahavishnu.integrations.multi_region.core.overrides import BreakGlass
+from mahavishnu.integrations.multi_region.core.safety import LIFTABLE
+from mahavishnu.integrations.multi_region.ports.clock import Clock
+from mahavishnu.integrations.multi_region.surfaces.world import kinds
+
+from .bodies import Body
+
+_DAY_S = 86_400
+_Rule = Annotated[
+    str,
+    AfterValidator(lambda name: name.strip().lower()),
+    WithJsonSchema({"type": "string", "enum": sorted(LIFTABLE)}),
+]
+_Strategy = Annotated[
+    FailoverStrategy,
+    PlainValidator(lambda value: parse_enum(FailoverStrategy, value, "strategy")),
+    WithJsonSchema({"type": "string", "enum": list(FailoverStrategy)}),
+]
+
+
+class OverrideBody(Body):
+    """Break glass: lifts one safety rule for this one act, and is recorded under the caller's name."""
+
+    rule: _Rule = Field(description="The rule that a refusal named.")
+    reason: kinds.Name = Field(description="Why it must be lifted.")
+    expires_in_s: float = Field(gt=0, le=_DAY_S, description="Seconds for which it holds.")
+
+    def break_glass(self, by: str, clock: Clock) -> BreakGlass:
+        """The override, checked. Raises InvalidInputError."""
+        now = clock.now()
+        return BreakGlass.parse(self.rule, by, self.reason, now + self.expires_in_s, now)
+
+
+class WhyBody(Body):
+    """Why something is done."""
+
+    reason: kinds.OptionalName = Field(None, description="For the log.")
+    by: kinds.OptionalName = Field(None, description="Who asked for it, if not the caller; the log names both.")
+
+    def actor(self, caller: str) -> str:
+        """Who is named in the log: never only whom the body names."""
+        return caller if self.by is None else f"{self.by} ({caller})"
+
+
+class MustSayWhyBody(WhyBody):
+    """The same, and the reason may not be left out."""
+
+    reason: kinds.Name = Field(description="For the log.")
+
+
+class DrainBody(MustSayWhyBody):
+    """A drain."""
+
+    graceful: bool = Field(False, description="Answer only when requests in flight have finished, or time is up.")
+    override: OverrideBody | None = Field(None, description="Lifts one safety rule.")
+
+
+class FailoverBody(MustSayWhyBody):
+    """A failover."""
+
+    from_region: kinds.Id = Field(description="The region to move traffic off.")
+    to_region: kinds.OptionalId = Field(
+        None, description="Where to. Default: the nearest with room, several if needed."
+    )
+    strategy: _Strategy = Field(FailoverStrategy.IMMEDIATE, description="graceful: requests in flight finish first.")
+    override: OverrideBody | None = Field(None, description="Lifts one safety rule.")
+    dry_run: bool = Field(False, description="Only say what it would do.")
+
+
+class OutcomeBody(Body):
+    """How a real request to a region went."""
+
+    region_id: kinds.Id
+    ok: bool = Field(description="Whether it was answered as it should be.")
+    latency_ms: float | None = Field(None, ge=0, le=1e9, description="How long it took, in ms.")
+
+
+class LoadBody(Body):
+    """How much a region carries now."""
+
+    region_id: kinds.Id
+    current_capacity: kinds.Amount = Field(description="In the unit of its max_capacity.")
+
+
+class ObservationsBody(Body):
+    """What data planes and callers have seen; all of it is counted, or none."""
+
+    outcomes: list[OutcomeBody] = Field(default_factory=list, description="Requests, in the order in which they ended.")
+    loads: list[LoadBody] = Field(default_factory=list, description="Loads now.")

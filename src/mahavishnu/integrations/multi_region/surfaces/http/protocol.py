@@ -1,0 +1,191 @@
+"""The third step: uvicorn's HTTP protocol, answering ``POST /route`` as soon as its last byte has been parsed.
+
+No scope, no task, no ASGI messages. The methods overridden here are uvicorn's internals, so its version is pinned and a
+test compares them. Only the plain case is answered here: HTTP/1.1, kept alive, a small body of told size, nothing in
+flight on the connection, and a client who reads what it is sent. Every other request takes uvicorn's own way.
+"""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle
+from typing import Any
+
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from mahavishnu.integrations.multi_region.errors import MultiRegionError
+
+from .asgi_shortcut import Shortcut
+from .hot import JSON, PATH, Head, Reply
+from .problems import ProblemError
+
+_URL = PATH.encode()
+
+
+class HotProtocol(HttpToolsProtocol):
+    """One connection. Made by ``http_protocol``, which says what the shortcut is."""
+
+    shortcut: Shortcut
+    _head: Head | None = None
+    _body = b""
+    _idle_since: float | None = None
+    _last = False
+    _defaults: list[tuple[bytes, bytes]] | None = None
+    _before = b""
+
+    # --- parser callbacks -------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins: note as little as possible until its head is known."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_headers_complete(self) -> None:
+        """Decide which way the request goes."""
+        if self.url == _URL and self._may_be_short():
+            head = Head.of(self.headers)
+            hot = self.shortcut.hot
+            if hot is not None and hot.takes(head, self.shortcut.largest):
+                self._head, self._body = head, b""
+                return
+        self._go_long()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._head is None:
+            super().on_body(body)
+        else:
+            self._body = self._body + body if self._body else body
+
+    def on_message_complete(self) -> None:
+        """The request is here: answer it."""
+        head = self._head
+        if head is None:
+            super().on_message_complete()
+            return
+        self._head = None
+        hot = self.shortcut.hot
+        assert hot is not None
+        try:
+            self._write_ok(hot.decide(head.kind, self._body))
+        except (MultiRegionError, ProblemError) as err:
+            self._write(hot.refuse(err, PATH))
+        except Exception:  # not the request's fault: the app fails in its own way, with its own handlers and log
+            self._go_long()
+            super().on_body(self._body)
+            super().on_message_complete()
+
+    # --- which way --------------------------------------------------------------------------------
+
+    def _may_be_short(self) -> bool:
+        parser, cycle = self.parser, self.cycle
+        return (
+            (cycle is None or cycle.response_complete)
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and not self.access_log
+            and self.limit_concurrency is None
+            and not self.root_path
+            and not self.transport.is_closing()
+        )
+
+    def _go_long(self) -> None:
+        """Hand the request to uvicorn, as if it had just begun."""
+        self._cancel_timer()
+        headers, url, expect = self.headers, self.url, self.expect_100_continue
+        super().on_message_begin()
+        self.headers.extend(headers)
+        self.url, self.expect_100_continue = url, expect
+        super().on_headers_complete()
+
+    # --- answering --------------------------------------------------------------------------------
+
+    def _write_ok(self, body: bytes) -> None:
+        if self._last:
+            self._write(Reply(200, [(b"content-length", b"%d" % len(body)), (b"content-type", JSON)], body))
+            return
+        defaults = self.server_state.default_headers
+        if defaults is not self._defaults:
+            self._defaults = defaults
+            self._before = _head_bytes(200, [*defaults, (b"content-type", JSON)]) + b"content-length: "
+        self.transport.write(b"%b%d\r\n\r\n%b" % (self._before, len(body), body))
+        self._answered()
+
+    def _write(self, reply: Reply) -> None:
+        close = self._last or (b"connection", b"close") in reply.headers
+        headers = [*self.server_state.default_headers, *reply.headers]
+        if self._last and (b"connection", b"close") not in headers:
+            headers.append((b"connection", b"close"))
+        self.transport.write(_head_bytes(reply.status, headers) + b"\r\n" + reply.body)
+        self._answered()
+        if close:
+            self.transport.close()
+
+    def _answered(self) -> None:
+        self.server_state.total_requests += 1
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    # --- keeping alive ----------------------------------------------------------------------------
+    # One timer that looks at the clock when it goes off is cheaper than one that is set anew for each request.
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The timer went off: close what has been idle for long enough, look again later at what has not."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return  # something is on its way; whoever answers it sets the timer
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left <= 0:
+            super().timeout_keep_alive_handler()
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+
+    def on_response_complete(self) -> None:
+        """uvicorn has answered a request of its own."""
+        self._cancel_timer()
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self._idle_since = self.loop.time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._cancel_timer()
+        super().connection_lost(exc)
+
+    def _cancel_timer(self) -> None:
+        timer: TimerHandle | None = self.timeout_keep_alive_task
+        if timer is not None:
+            timer.cancel()
+            self.timeout_keep_alive_task = None
+
+    # --- stopping ---------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """The server stops: a request whose body is still coming is answered first."""
+        if self._head is not None:
+            self._last = True
+        else:
+            super().shutdown()
+
+
+def http_protocol(app: FastAPI, *, past_middleware: bool = False) -> type[HotProtocol]:
+    """The protocol class for ``uvicorn.Config(app, http=...)``. ``past_middleware``: as for ``accelerate``."""
+    members: dict[str, Any] = {"shortcut": Shortcut(app, past_middleware=past_middleware)}
+    return type("HotProtocol", (HotProtocol,), members)
+
+
+def _head_bytes(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([STATUS_LINE[status], *(part for name, value in headers for part in (name, b": ", value, b"\r\n"))])
+
+

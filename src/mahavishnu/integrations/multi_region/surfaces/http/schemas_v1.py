@@ -1,0 +1,303 @@
+"""What the endpoints under ``/v1`` answer. Models only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from mahavishnu.integrations.multi_region.core.eligibility import Reason
+from mahavishnu.integrations.multi_region.core.events import EventKind
+from mahavishnu.integrations.multi_region.core.failover import FailoverStrategy
+from mahavishnu.integrations.multi_region.core.intent import ChangeKind
+from mahavishnu.integrations.multi_region.core.model import (
+    AdminState,
+    CloudProvider,
+    ComplianceFramework,
+    DeploymentType,
+    FailbackMode,
+    LocalityLevel,
+    Phase,
+    RoutingStrategy,
+)
+from mahavishnu.integrations.multi_region.core.overrides import Cause
+
+from .problems import NOT_SHOWN
+from .schemas import Answer, DecisionAnswer, FailoverStats, RoutingStats
+
+
+def without_secrets(document: Any) -> Any:
+    """A stored document with the values of a region's probe headers hidden."""
+    health = document.get("health") if isinstance(document, Mapping) else None
+    if not isinstance(health, Mapping) or not health.get("headers"):
+        return document
+    return {**document, "health": {**health, "headers": dict.fromkeys(health["headers"], NOT_SHOWN)}}
+
+
+Document = Annotated[dict[str, Any], BeforeValidator(without_secrets)]
+"""A thing as it is stored; header values are not shown."""
+
+
+# --- looking ----------------------------------------------------------------------------------
+
+
+class DrainAnswer(Answer):
+    """An operator's drain."""
+
+    region_id: str
+    state: AdminState
+    by: str
+    reason: str
+    at: float = Field(description="Seconds since the epoch.")
+
+
+class FailureAnswer(Answer):
+    """Why a region's traffic was moved away and not given back."""
+
+    cause: Cause
+    reason: str
+    by: str
+    at: float = Field(description="Seconds since the epoch.")
+    services: list[str] | None = Field(description="Only of these services; null: of all.")
+    moved: dict[str, float] = Field(description="Load that each region took over, in requests/s.")
+
+
+class ObjectionAnswer(Answer):
+    """Why a region is left out: a code for programs, a text for people."""
+
+    code: Reason
+    text: str
+
+
+class RegionViewAnswer(Answer):
+    """A region as decisions see it."""
+
+    region_id: str
+    name: str
+    provider: CloudProvider
+    latitude: float = Field(description="Degrees north.")
+    longitude: float = Field(description="Degrees east.")
+    country: str | None
+    endpoint: str
+    phase: Phase = Field(description="The verdict on its health.")
+    standing: Phase = Field(description="What decisions go by: the verdict, or what safety lets it serve as.")
+    health_score: float = Field(description="0 to 100; 0 while unknown.")
+    reason: str = Field(description="What the verdict rests on.")
+    error_rate: float = Field(description="Share of failures lately, 0 to 1.")
+    latency_ms: float | None
+    last_checked: float | None = Field(description="Last evidence, in seconds since the epoch.")
+    circuit_breaker: str
+    admin: AdminState = Field(description="The operator's own word.")
+    drain: DrainAnswer | None
+    held: str | None = Field(description="Why safety keeps it in service although its verdict is down.")
+    failed_over: FailureAnswer | None
+    load: float = Field(description="In requests/s by default.")
+    max_capacity: float = Field(description="In the same unit.")
+    utilization: float = Field(description="Load as a share of the limit.")
+    cost_multiplier: float
+    compliance: list[ComplianceFramework]
+    excluded: ObjectionAnswer | None = Field(description="Why even a request that asks nothing would not be sent here.")
+
+
+class DeploymentAnswer(Answer):
+    """Where a service runs."""
+
+    type: DeploymentType
+    regions: list[str]
+    weights: dict[str, float]
+
+
+class ServiceAnswer(Answer):
+    """A declared service."""
+
+    name: str
+    hosts: list[str]
+    strategy: RoutingStrategy
+    policy: str | None
+    deployment: DeploymentAnswer | None
+    priority: int
+    failback: FailbackMode | None = Field(description="As declared; null: the default, which is failback_mode.")
+    failback_mode: FailbackMode = Field(description="What holds.")
+
+
+class PolicyAnswer(Answer):
+    """A registered policy."""
+
+    policy_id: str
+    name: str
+    compliance_requirements: list[ComplianceFramework]
+    allowed_regions: list[str] | None
+    locality_level: LocalityLevel
+    cross_region_transfer: bool
+    rules: Annotated[list[dict[str, Any]], BeforeValidator(lambda rules: [rule.document() for rule in rules])]
+
+
+class EligibleAnswer(Answer):
+    """A region that may serve the request."""
+
+    region_id: str
+    endpoint: str
+    standing: Phase
+    health_score: float
+    utilization: float = Field(description="Load as a share of the limit.")
+    cost_multiplier: float
+    held: str | None
+
+
+class ExplanationAnswer(Answer):
+    """A decision with all that spoke for and against."""
+
+    decision: DecisionAnswer | None
+    strategy: RoutingStrategy
+    refusal: str | None = Field(description="Why there is no decision.")
+    eligible: list[EligibleAnswer] = Field(description="Who may serve, best first.")
+    excluded: dict[str, ObjectionAnswer] = Field(description="Why each other region may not.")
+    revision: int
+
+
+class EventAnswer(Answer):
+    """One event of the log. Its digest covers the stored form, in which header values stand in full."""
+
+    seq: int
+    kind: EventKind
+    at: float = Field(description="Seconds since the epoch.")
+    subject: str
+    actor: str
+    reason: str
+    before: Document | None
+    after: Document | None
+    details: dict[str, Any]
+    previous: str = Field(description="The digest of the event before.")
+    digest: str = Field(description="SHA-256.")
+
+
+class EventsAnswer(Answer):
+    """A page of the log, oldest first."""
+
+    events: list[EventAnswer]
+    last: int = Field(description="Number of the last event here: ask for those after it.")
+
+
+class AuditAnswer(Answer):
+    """The event log is whole."""
+
+    events: int
+    valid: bool
+
+
+class FreezeAnswer(Answer):
+    """Automation is stopped."""
+
+    by: str
+    reason: str
+    at: float = Field(description="Seconds since the epoch.")
+
+
+class StoreAnswer(Answer):
+    """Where intent and events are kept."""
+
+    kind: str
+    lost: str | None = Field(description="Why it takes no events at the moment.")
+
+
+class StatusAnswer(Answer):
+    """Everything at a glance."""
+
+    version: str
+    uptime_s: float
+    revision: int
+    store: StoreAnswer
+    blind: bool = Field(description="Most probes fail at once: they are distrusted.")
+    frozen: FreezeAnswer | None
+    regions_by_phase: dict[Phase, int]
+    held: dict[str, str] = Field(description="Why safety keeps each region in service.")
+    regions: list[RegionViewAnswer]
+    routing: RoutingStats
+    failovers: FailoverStats
+
+
+# --- declaring and acting ---------------------------------------------------------------------
+
+
+class ChangeAnswer(Answer):
+    """One declared thing that changed, or would."""
+
+    kind: ChangeKind
+    key: str
+    fields: list[str] = Field(description="What differs.")
+    before: Document | None
+    after: Document | None
+
+
+class AppliedAnswer(Answer):
+    """What a world changed, or would."""
+
+    dry_run: bool
+    changes: list[ChangeAnswer]
+    warnings: list[str] = Field(description="What is allowed and probably not meant.")
+    revision: int
+
+
+class FailoverAnswer(Answer):
+    """A failover as planned (``dry_run``), or as carried out; then with its times."""
+
+    dry_run: bool = False
+    from_region: str
+    to_region: str = Field(description="The region that takes most.")
+    strategy: FailoverStrategy
+    reason: str
+    shares: dict[str, float] = Field(description="Share of the load (0 to 1) that each region takes.")
+    shed: float = Field(description="Share of the load that nobody has room for.")
+    load: float = Field(description="Load that moves, in requests/s.")
+    excluded: dict[str, str] = Field(description="Why each other region takes none.")
+    revision: int
+    event_id: str | None = None
+    cause: Cause | None = None
+    started_at: float | None = Field(None, description="Seconds since the epoch.")
+    completed_at: float | None = Field(None, description="Seconds since the epoch.")
+    duration_ms: float | None = None
+    detected_ms: float | None = None
+
+
+class RecoveryAnswer(Answer):
+    """A region that may serve again."""
+
+    region_id: str
+    cause: Cause
+    reason: str
+    at: float = Field(description="Seconds since the epoch.")
+    waiting: list[str] = Field(description="Services that stay away until somebody gives them back.")
+
+
+class UndrainedAnswer(Answer):
+    """A region whose drain was lifted."""
+
+    region_id: str
+    state: AdminState
+
+
+class UnfrozenAnswer(Answer):
+    """Automation may act again."""
+
+    frozen: bool
+
+
+class CountedAnswer(Answer):
+    """How many observations were counted."""
+
+    outcomes: int
+    loads: int
+
+
+class HealthzAnswer(Answer):
+    """The process is alive."""
+
+    status: str
+
+
+class ReadyzAnswer(Answer):
+    """The server can do its work."""
+
+    status: str
+    revision: int

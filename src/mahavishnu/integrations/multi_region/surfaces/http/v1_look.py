@@ -1,0 +1,179 @@
+"""``/v1``, looking: regions as decisions see them, services, policies, explanations, events, status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from mahavishnu.integrations.multi_region.core.eligibility import objection
+from mahavishnu.integrations.multi_region.core.events import ChainedEvent
+from mahavishnu.integrations.multi_region.core.model import DataPlacementPolicy, Service
+from mahavishnu.integrations.multi_region.core.request import Needs
+from mahavishnu.integrations.multi_region.errors import UnknownPolicyError, UnknownServiceError, nearest_hint
+from mahavishnu.integrations.multi_region.shell.manager import RegionManager
+from mahavishnu.integrations.multi_region.system import MultiRegionSystem
+
+from .api import region_at
+from .auth import Role
+from .documents import inline_schema, json_body
+from .problems import not_found
+from .route_body import parse_route_body
+from .routes import Doors, StrictRequest
+from .schemas import RouteBody
+from .schemas_v1 import (
+    AuditAnswer,
+    EventsAnswer,
+    ExplanationAnswer,
+    PolicyAnswer,
+    RegionViewAnswer,
+    ServiceAnswer,
+    StatusAnswer,
+)
+
+MOST_EVENTS = 1000
+LAST_SEQ = 10**15
+"""No log has an event of this number."""
+
+After = Annotated[int | None, Query(ge=0, lt=LAST_SEQ, description="Events after this number.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_EVENTS, description="How many at most.")]
+
+
+class Looking:
+    """The endpoints that only look."""
+
+    def __init__(self, system: MultiRegionSystem, version: str) -> None:
+        self._manager = system.region_manager
+        self._router = system.router
+        self._handler = system.failure_handler
+        self._version = version
+        self._began = self._manager.clock.monotonic()
+
+    def add_to(self, doors: Doors) -> None:
+        """Add them to a router."""
+        extra = json_body(inline_schema(RouteBody.model_json_schema()))
+        doors.add("GET", "/v1/regions", self.regions, Role.VIEWER, list[RegionViewAnswer])
+        doors.add("GET", "/v1/regions/{region_id}", self.region, Role.VIEWER, RegionViewAnswer)
+        doors.add("GET", "/v1/services", self.services, Role.VIEWER, list[ServiceAnswer])
+        doors.add("GET", "/v1/services/{name}", self.service, Role.VIEWER, ServiceAnswer)
+        doors.add("GET", "/v1/policies", self.policies, Role.VIEWER, list[PolicyAnswer])
+        doors.add("GET", "/v1/policies/{policy_id}", self.policy, Role.VIEWER, PolicyAnswer)
+        doors.add("POST", "/v1/route/explain", self.explain, Role.VIEWER, ExplanationAnswer, openapi_extra=extra)
+        doors.add("GET", "/v1/events", self.events, Role.VIEWER, EventsAnswer, problems=(409, 503))
+        doors.add("GET", "/v1/audit/verify", self.verify, Role.VIEWER, AuditAnswer, problems=(409, 503))
+        doors.add("GET", "/v1/status", self.status, Role.VIEWER, StatusAnswer)
+
+    async def regions(self) -> list[Mapping[str, Any]]:
+        """Every region as decisions see it now."""
+        return [view_of(self._manager, region_id) for region_id in self._manager.regions]
+
+    async def region(self, region_id: str) -> Mapping[str, Any]:
+        """One region as decisions see it now."""
+        return view_of(self._manager, region_at(self._manager, region_id).region_id)
+
+    async def services(self) -> list[Service]:
+        """The declared services."""
+        return list(self._manager.services.values())
+
+    async def service(self, name: str) -> Service:
+        """One service."""
+        return service_at(self._manager, name)
+
+    async def policies(self) -> list[DataPlacementPolicy]:
+        """The registered policies."""
+        return list(self._manager.policies.values())
+
+    async def policy(self, policy_id: str) -> DataPlacementPolicy:
+        """One policy."""
+        found = self._manager.policies.get(policy_id)
+        if found is None:
+            known = list(self._manager.policies)
+            raise not_found(UnknownPolicyError("policy_id", policy_id, nearest_hint(policy_id[:80], known)))
+        return found
+
+    async def explain(self, request: StrictRequest) -> Mapping[str, Any]:
+        """Where the request would go, with the reason for every region. Counts nothing; a refusal is an answer too."""
+        context, strategy = parse_route_body(await request.json())
+        said = self._router.explain(context, strategy)
+        return {
+            "decision": said.decision,
+            "strategy": said.strategy,
+            "refusal": said.refusal,
+            "eligible": said.eligible,
+            "excluded": said.excluded,
+            "revision": self._manager.registry.revision,
+        }
+
+    async def events(self, after: After = None, limit: Limit = 100) -> Mapping[str, Any]:
+        """Events of the log, oldest first: those after a number, or without one the newest."""
+        log = self._manager.journal
+        found = await (log.last(limit) if after is None else log.tail(after, limit))
+        return {"events": [event_document(entry) for entry in found], "last": found[-1].seq if found else after or 0}
+
+    async def verify(self) -> Mapping[str, Any]:
+        """Prove that no event of the log was altered, removed, moved or added; 409 names the first that was."""
+        return {"events": await self._manager.journal.verify(), "valid": True}
+
+    async def status(self) -> Mapping[str, Any]:
+        """Everything at a glance."""
+        stats = self._manager.get_stats()
+        kind = type(self._manager.store).__name__.removesuffix("Store").lower()
+        return {
+            "version": self._version,
+            "uptime_s": self._manager.clock.monotonic() - self._began,
+            "revision": stats["revision"],
+            "store": {"kind": kind, "lost": stats["store_lost"]},
+            "blind": stats["observer_blind"],
+            "frozen": self._manager.registry.freeze,
+            "regions_by_phase": stats["regions_by_phase"],
+            "held": stats["held_regions"],
+            "regions": await self.regions(),
+            "routing": self._router.get_routing_stats(),
+            "failovers": self._handler.get_failover_stats(),
+        }
+
+
+def service_at(manager: RegionManager, name: str) -> Service:
+    """The service that a path names. Raises a 404 problem naming the nearest."""
+    found = manager.services.get(name)
+    if found is None:
+        raise not_found(UnknownServiceError("service", name, nearest_hint(name[:80], list(manager.services))))
+    return found
+
+
+def event_document(entry: ChainedEvent) -> dict[str, Any]:
+    """An event as it is answered, secrets and all: the model hides those."""
+    event = entry.event
+    return {
+        "seq": entry.seq,
+        "kind": event.kind,
+        "at": event.at,
+        "subject": event.subject,
+        "actor": event.actor,
+        "reason": event.reason,
+        "before": event.before,
+        "after": event.after,
+        "details": event.details,
+        "previous": entry.previous,
+        "digest": entry.digest,
+    }
+
+
+def view_of(manager: RegionManager, region_id: str) -> dict[str, Any]:
+    """A region as decisions see it, with what is known of its health and what stands over it."""
+    view, health, registry = manager.snapshot().regions[region_id], manager.health_of(region_id), manager.registry
+    drain = registry.drains.get(region_id)
+    same = ("region_id", "name", "provider", "country", "endpoint", "phase", "standing", "health_score", "admin")
+    more = ("held", "load", "max_capacity", "utilization", "cost_multiplier")
+    known = ("reason", "error_rate", "latency_ms", "last_checked", "circuit_breaker")
+    return {
+        **{name: getattr(view, name) for name in (*same, *more)},
+        **{name: getattr(health, name) for name in known},
+        "latitude": view.point.latitude,
+        "longitude": view.point.longitude,
+        "compliance": sorted(view.compliance),
+        "drain": None if drain is None else {"region_id": region_id, **drain.document()},
+        "failed_over": registry.failures.get(region_id),
+        "excluded": objection(view, Needs()),
+    }

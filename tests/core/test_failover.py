@@ -1,0 +1,211 @@
+"""Where the load of a leaving region goes: within law and room, split where needed; the rest is shed and counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from mahavishnu.integrations.multi_region.core.failover import (
+    FailoverPlan,
+    Refusal,
+    plan_failover,
+    room,
+    waiting_services,
+)
+from mahavishnu.integrations.multi_region.core.model import AdminState, FailbackMode, Fleet, Phase, SafetyLimits
+from mahavishnu.integrations.multi_region.core.safety import Rule
+from mahavishnu.integrations.multi_region.testing.builders import fleet, policy, service, view
+
+US, USW, EU, DE, JP = "us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1"
+
+
+def planned(world: Fleet, source: str, target: str | None = None, *lifted: Rule) -> FailoverPlan:
+    plan = plan_failover(world, source, target, frozenset(lifted))
+    assert isinstance(plan, FailoverPlan), plan
+    return plan
+
+
+def refused(world: Fleet, source: str, target: str | None = None, *lifted: Rule) -> Refusal:
+    plan = plan_failover(world, source, target, frozenset(lifted))
+    assert isinstance(plan, Refusal), plan
+    return plan
+
+
+# --- without a named target --------------------------------------------------------------------
+
+
+def test_the_nearest_with_room_takes_it_all() -> None:
+    plan = planned(fleet(view(US, load=40), USW, EU, JP, revision=9), US)
+    assert (plan.target, plan.shares, plan.shed, plan.load, plan.revision) == (USW, {USW: 1.0}, 0.0, 40, 9)
+
+
+def test_a_healthy_region_far_away_comes_before_a_degraded_one_nearby() -> None:
+    assert planned(fleet(view(US, load=40), view(USW, Phase.DEGRADED), EU), US).target == EU
+
+
+def test_what_one_cannot_carry_is_split() -> None:
+    plan = planned(fleet(view(US, load=60), view(USW, load=60), view(EU, load=0)), US)
+    assert plan.shares == {USW: pytest.approx(0.5), EU: pytest.approx(0.5)}
+    assert plan.shed == 0.0
+
+
+def test_what_nobody_has_room_for_is_shed_and_counted() -> None:
+    plan = planned(fleet(view(US, load=90), view(USW, load=60), view(EU, load=75)), US)
+    assert plan.shares == {USW: pytest.approx(30 / 90), EU: pytest.approx(15 / 90)}
+    assert plan.shed == pytest.approx(45 / 90)
+    assert plan.stranded == 0.0
+
+
+def test_a_region_without_load_is_given_over_to_the_nearest() -> None:
+    plan = planned(fleet(US, view(USW, load=95), EU), US)
+    assert (plan.target, plan.shares, plan.shed) == (USW, {USW: 1.0}, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("load", "limit", "headroom", "expected"), [(40, 100, 0.1, 50), (95, 100, 0.1, 0), (0, 100, 0, 100), (0, 0, 0.1, 0)]
+)
+def test_room_keeps_headroom_free(load: float, limit: float, headroom: float, expected: float) -> None:
+    assert room(view("a", load=load, max_capacity=limit), headroom) == pytest.approx(expected)
+
+
+def test_each_region_that_takes_nothing_has_its_reason() -> None:
+    world = fleet(view(US, load=10), USW, view(EU, Phase.DOWN), view(DE, admin=AdminState.DRAINED), view(JP, load=100))
+    assert planned(world, US).excluded == {
+        EU: "is down",
+        DE: "is drained by its operator",
+        JP: "is full: 100 of 100",
+    }
+
+
+def test_when_nobody_may_take_over_it_is_refused_with_every_reason() -> None:
+    told = refused(fleet(view(US, load=10), view(USW, load=100)), US)
+    assert (told.rule, told.reasons) == ("no_eligible_region", {USW: "is full: 100 of 100"})
+
+
+# --- services and law --------------------------------------------------------------------------
+
+
+def test_load_goes_only_where_the_law_of_its_service_lets_it() -> None:
+    world = fleet(
+        view(DE, load=40),
+        US,
+        EU,
+        services=[service("api", policy="eu")],
+        policies=[policy("eu", allow=[DE, EU])],
+    )
+    plan = planned(world, DE)
+    assert plan.shares == {EU: 1.0}
+    assert plan.excluded == {US: "policy eu does not allow it"}
+
+
+def test_services_that_no_single_region_could_take_go_apart() -> None:
+    world = fleet(view(US, load=40), USW, EU, services=[service("api", US, USW), service("web", US, EU)])
+    plan = planned(world, US)
+    assert plan.shares == {USW: 0.5, EU: 0.5}
+    assert plan.by_service == {"api": {USW: 0.5}, "web": {EU: 0.5}}
+
+
+def test_the_service_that_matters_most_gets_the_room() -> None:
+    world = fleet(
+        view(US, load=40),
+        view(USW, load=70),
+        services=[service("batch", US, USW, priority=9), service("api", US, USW, priority=1)],
+    )
+    plan = planned(world, US)
+    assert plan.by_service == {"api": {USW: 0.5}, "batch": {}}
+    assert plan.shed == 0.5
+
+
+def test_among_equals_the_service_with_least_choice_goes_first() -> None:
+    world = fleet(
+        view(US, load=40),
+        view(USW, load=70),
+        view(EU, load=0),
+        services=[service("any"), service("west", US, USW)],
+    )
+    plan = planned(world, US)
+    assert plan.by_service == {"west": {USW: 0.5}, "any": {EU: 0.5}}
+    assert plan.shed == 0.0
+
+
+def test_a_region_that_is_down_already_leaves_although_one_of_its_services_is_stranded() -> None:
+    world = fleet(view(US, Phase.DOWN, load=40), USW, services=[service("api", US), service("web")])
+    plan = planned(world, US)
+    assert plan.by_service == {"api": {}, "web": {USW: 0.5}}
+    assert (plan.shed, plan.stranded) == (0.5, 0.5)
+
+
+def test_the_last_of_a_service_may_not_leave_while_it_serves() -> None:
+    assert refused(fleet(US, USW, services=[service("api", US)]), US).rule == Rule.EMPTY_SERVICE
+
+
+def test_lifting_one_rule_does_not_lift_another() -> None:
+    world = fleet(US, services=[service("api", US)])
+    assert refused(world, US).rule == Rule.MIN_SERVING
+    assert refused(world, US, None, Rule.MIN_SERVING).rule == Rule.EMPTY_SERVICE
+    assert refused(world, US, None, Rule.HEADROOM).rule == Rule.MIN_SERVING
+
+
+def test_the_last_region_may_leave_when_exactly_that_rule_is_lifted() -> None:
+    plan = planned(fleet(view(US, load=40)), US, None, Rule.MIN_SERVING)
+    assert (plan.target, plan.shares, plan.shed, plan.stranded) == ("", {}, 1.0, 1.0)
+
+
+# --- onto a named target -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (view(EU, Phase.DOWN), "is down"),
+        (view(EU, Phase.SATURATED), "is saturated"),
+        (view(EU, admin=AdminState.DRAINED), "is drained by its operator"),
+        (view(EU, failed_over="no answer"), "was failed over: no answer"),
+        (view(EU, load=100), "is full: 100 of 100"),
+    ],
+)
+def test_a_target_that_may_not_serve_is_refused(target: object, why: str) -> None:
+    told = refused(fleet(view(US, load=10), USW, target), US, EU)  # type: ignore[arg-type]
+    assert (told.rule, told.reasons) == (Rule.TARGET, {EU: why})
+
+
+@pytest.mark.parametrize("lifted", list(Rule))
+def test_no_override_makes_an_unlawful_target(lifted: Rule) -> None:
+    world = fleet(US, USW, EU, services=[service("api", policy="p")], policies=[policy("p", allow=[US, EU])])
+    assert refused(world, US, USW, lifted).rule == Rule.TARGET
+
+
+def test_a_target_needs_room_for_all_of_it() -> None:
+    world = fleet(view(US, load=60), view(EU, load=40), USW)
+    told = refused(world, US, EU)
+    assert told.rule == Rule.HEADROOM
+    assert told.text == (
+        "eu-west-1 has room for 50 of the 60 that us-east-1 carries (40 of 100 in use, 10 % kept free)"
+    )
+    assert planned(world, US, EU, Rule.HEADROOM).shares == {EU: 1.0}
+
+
+def test_the_limit_itself_is_room() -> None:
+    assert planned(fleet(view(US, load=50), view(EU, load=40), USW), US, EU).target == EU
+
+
+def test_headroom_is_the_fleets_limit() -> None:
+    world = fleet(view(US, load=60), view(EU, load=40), limits=SafetyLimits(headroom=0.0))
+    assert planned(world, US, EU).shed == 0.0
+
+
+# --- who returns by itself ---------------------------------------------------------------------
+
+
+def test_services_wait_whose_failback_is_a_persons_choice_and_which_the_region_may_serve() -> None:
+    world = fleet(
+        US,
+        EU,
+        services=[
+            service("auto", US, EU),
+            service("passive", US, EU, passive=True),
+            service("by-hand", failback=FailbackMode.MANUAL),
+            service("at-night", failback=FailbackMode.SCHEDULED),
+            service("elsewhere", EU, failback=FailbackMode.MANUAL),
+        ],
+    )
+    assert waiting_services(world, US) == ("at-night", "by-hand", "passive")
