@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.analysis import Finding, Sample, analyse
 from mahavishnu.integrations.multi_region.core.deployment import Gates

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.election import Leader, draw, elect
 from mahavishnu.integrations.multi_region.core.model import Phase

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import mahavishnu.integrations.multi_region.core as core_package
 from mahavishnu.integrations.multi_region.core.eligibility import (

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import xxhash
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.model import (
     AdminState,

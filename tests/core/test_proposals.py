@@ -82,12 +82,13 @@ def test_times_that_are_none(option: str, field: str, value: Any) -> None:
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize(
-    "steps",
-    [(), (50.0,), (100.0, 100.0), (50.0, 10.0, 100.0), (0.0, 100.0), (-1.0, 100.0), (math.nan, 100.0), (10.0, 101.0)]
-    + [(10.0, math.nan, 100.0), ("10", "100"), "100", 100, None, (True, 100.0), (10.0, 99.9)],
-    ids=repr,
-)
+BAD_STEPS: list[Any] = [
+    *[(), (50.0,), (100.0, 100.0), (50.0, 10.0, 100.0), (0.0, 100.0), (-1.0, 100.0), (10.0, 99.9), (10.0, 101.0)],
+    *[(math.nan, 100.0), (10.0, math.nan, 100.0), ("10", "100"), (True, 100.0), "100", 100, None],
+]
+
+
+@pytest.mark.parametrize("steps", BAD_STEPS, ids=repr)
 def test_steps_that_do_not_rise_to_100(steps: Any) -> None:
     with pytest.raises(InvalidInputError, match="rise from above 0 to 100"):
         check_gates(Gates(steps=steps))

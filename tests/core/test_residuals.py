@@ -3,8 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.geo import distance_km
 from mahavishnu.integrations.multi_region.core.latency import CELLS, cell_centre, cell_of

@@ -5,8 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, ip_address
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.model import HealthCheck
 from mahavishnu.integrations.multi_region.core.targets import (

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.model import CloudProvider, HealthCheck, ProbeKind, Region
 from mahavishnu.integrations.multi_region.core.validation import check_endpoint, check_region_id, validate_region

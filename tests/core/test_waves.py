@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.deployment import DeploymentView, OnFailure, Run, RunState, State, Waves
 from mahavishnu.integrations.multi_region.core.model import AdminState, Phase
@@ -76,7 +75,7 @@ def test_membership_is_fixed_at_the_start() -> None:
     """A region that joins the fleet is not in it; one that leaves counts as bad."""
     view = ran(rollout("ab"), a=GOOD, b=GOOD)
     assert run(view, *REGIONS).active == ("a", "b")
-    assert run(view, REGIONS[0]).state is State.ROLLED_BACK
+    assert run(view, REGIONS[0]).state is State.ROLLING_BACK
 
 
 def test_an_attempt_is_counted_when_it_begins() -> None:

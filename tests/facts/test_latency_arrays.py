@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.latency import CELLS, cell_of
 from mahavishnu.integrations.multi_region.core.residuals import Learned

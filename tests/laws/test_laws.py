@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from mahavishnu.integrations.multi_region.adapters.stores.sqlite import SqliteStore
 from mahavishnu.integrations.multi_region.core.eligibility import Reason, lawful_objection, objection

@@ -13,8 +13,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mahavishnu.integrations.multi_region.core.intent import World, check_world, region_from_document
 from mahavishnu.integrations.multi_region.core.model import (

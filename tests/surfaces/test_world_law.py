@@ -79,7 +79,7 @@ def test_a_policys_rules_follow_its_templates() -> None:
         ),
         (
             world(policy={"rules": [{**ALWAYS, "when": {"fact": "region.eaa", "is": True}}]}),
-            "policies.p.rules.0",
+            "policies.p.rules.a",
             "did you mean 'region.eea'",
         ),
     ],

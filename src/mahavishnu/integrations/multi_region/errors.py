@@ -7,8 +7,7 @@ Accept the refusal or change what it rests on: ``RefusedError``. Try later or ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field as attribute
+from dataclasses import dataclass, field as attribute
 from difflib import get_close_matches
 
 

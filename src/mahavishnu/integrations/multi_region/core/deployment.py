@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from .model import DeploymentType, FailbackMode, parse_enum
+from .kinds import DeploymentType, FailbackMode, parse_enum
 
 DEPLOYMENTS, OF_RECORD = "deployments/", "of_record/"
 """Where deployments live, and which one is the plan of record of each service."""

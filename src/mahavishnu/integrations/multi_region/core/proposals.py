@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
+from itertools import pairwise
 from typing import Any
 
 from ..errors import InvalidInputError, UnknownRegionError
@@ -67,7 +68,7 @@ def check_steps(steps: object) -> tuple[float, ...]:
     """Green's shares in percent, when they rise from above 0 to 100."""
     given = () if isinstance(steps, str) or not isinstance(steps, Iterable) else tuple(steps)
     numbers = bool(given) and all(_is_number(step) for step in given)
-    if not numbers or given[-1] != 100 or any(low >= high for low, high in zip((0.0, *given), given, strict=False)):
+    if not (numbers and given[-1] == 100 and all(low < high for low, high in pairwise((0.0, *given)))):
         raise InvalidInputError("steps", steps, "percentages that rise from above 0 to 100")
     return given
 

@@ -52,8 +52,8 @@ _ALL = (
     Template(
         "hipaa-baa",
         "Does not cover where the data is (HIPAA names no place), the risk analysis, safeguards, minimum necessary "
-        "use, nor contracts of states that forbid offshoring. Allows regions for which a business associate agreement is "
-        "stated to be on file.",
+        "use, nor contracts of states that forbid offshoring. Allows regions for which a business associate agreement "
+        "is stated to be on file.",
         (Rule("baa-on-file", Effect.ALLOW, Is("baa_on_file", True)),),
     ),
     Template(

@@ -259,7 +259,7 @@ class RoutingTable:
         return indices[turn % len(indices)]
 
     def _closest(self, contenders: tuple[Contender, ...], key: int, latitude: float, longitude: float) -> int:
-        """The contender with the lowest estimate: by chords, or where two are too close to call, by the exact formula."""
+        """The contender with the lowest estimate: by chords, or by the exact formula where two are close."""
         zone, estimate, here = self._zone_of(key), self.model.estimate_ms, vector_of(latitude, longitude)
         best, second, chosen = math.inf, math.inf, -1
         for c in contenders:

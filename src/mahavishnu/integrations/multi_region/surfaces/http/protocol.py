@@ -187,5 +187,3 @@ def http_protocol(app: FastAPI, *, past_middleware: bool = False) -> type[HotPro
 
 def _head_bytes(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join([STATUS_LINE[status], *(part for name, value in headers for part in (name, b": ", value, b"\r\n"))])
-
-
