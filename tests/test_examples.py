@@ -53,7 +53,7 @@ PRINTED = {
     "fastapi_app": """
         "a route of your own"
         {"selected_region":"eu-west-1","endpoint":"http://127.0.0.1:9/eu-west-1","strategy":"latency_based",\
-"reasoning":"Selected eu-west-1 for lowest latency","revision":2,"alternatives":["us-east-1"]}
+"reasoning":"Selected eu-west-1 for lowest latency","revision":2}
         """,
     "library_quickstart": """
         latency_based   Selected eu-west-1 for lowest latency

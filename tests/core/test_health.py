@@ -22,6 +22,7 @@ from mahavishnu.integrations.multi_region.core.health import (
     observer_blind,
     phase_of_score,
     probed,
+    recused,
     reported,
     ticked,
 )
@@ -127,6 +128,21 @@ def test_what_a_blind_observer_sees_never_fells_a_region(seen: list[Observation]
 def test_after_an_hour_of_blindness_one_failure_fells_nobody() -> None:
     watch = Watch().see(PASS, *[BLIND] * 360, PASS, MISS)
     assert watch.phase is Phase.HEALTHY
+
+
+def test_failures_that_a_blind_observer_saw_are_no_votes_afterwards() -> None:
+    watch = Watch().see(PASS, *[BLIND] * 10)
+    phases = [watch.see(MISS).phase for _ in range(CHECK.fall)]
+    assert phases == [Phase.HEALTHY] * (CHECK.fall - 1) + [Phase.DOWN]
+
+
+def test_failures_that_led_to_blindness_are_taken_back() -> None:
+    watch = Watch().see(PASS, MISS, PASS, MISS)
+    before = watch.state.leak
+    taken_back = recused(watch.state)
+    assert (taken_back.withdrawn, taken_back.leak) == (1, before - 1.0)
+    assert recused(taken_back) is taken_back
+    assert probed(taken_back, PASS, watch.now + 10, CHECK).withdrawn == 0
 
 
 # --- coming back -------------------------------------------------------------------------------

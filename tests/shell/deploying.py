@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,12 +11,16 @@ from mahavishnu.integrations.multi_region.core.deployment import State
 from mahavishnu.integrations.multi_region.core.events import ChainedEvent, EventKind
 from mahavishnu.integrations.multi_region.core.model import CloudProvider, Region, RegionCapabilities, SafetyLimits
 from mahavishnu.integrations.multi_region.ports.executor import Executor
-from mahavishnu.integrations.multi_region.ports.store import Store
+from mahavishnu.integrations.multi_region.ports.store import Changes, Loaded, Store
 from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.shell.orchestrator import Deployment, DeploymentOrchestrator
 
 NAMES = ("us-east-1", "us-west-2", "eu-west-1", "ap-south-1")
 ROOMY = SafetyLimits(max_removed=1.0)
+
+
+REAL_S = 0.1
+"""Pauses up to this long are between two attempts at the store, and pass by themselves."""
 
 
 class VirtualClock:
@@ -33,8 +37,8 @@ class VirtualClock:
         return self.at
 
     async def sleep(self, seconds: float) -> None:
-        if seconds <= 0:
-            return await asyncio.sleep(0)
+        if seconds <= REAL_S:
+            return await asyncio.sleep(seconds)
         waiter = asyncio.get_running_loop().create_future()
         self._sleepers.append((self.at + seconds, waiter))
         await waiter
@@ -138,5 +142,26 @@ def states(deployment: Deployment) -> list[str]:
 SMOOTH = [State.PREPARING, State.BAKING, State.SHIFTING, State.SERVING]
 
 
-def weights_of(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
-    return dict(pairs)
+class Witness:
+    """A store in front of ``inner`` that notes each commit; ``before`` is awaited ahead of each, and may raise."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.commits: list[dict[str, str | None]] = []
+        self.before: Callable[[], Awaitable[None]] | None = None
+
+    async def load(self, prefix: str = "", *, after: str = "", limit: int | None = None) -> Loaded:
+        return await self.inner.load(prefix, after=after, limit=limit)
+
+    async def commit(self, values: Mapping[str, str | None], guards: Mapping[str, int] | None = None) -> int:
+        if self.before is not None:
+            await self.before()
+        revision = await self.inner.commit(values, guards)
+        self.commits.append(dict(values))
+        return revision
+
+    def watch(self, prefix: str = "", *, after: int) -> AsyncIterator[Changes]:
+        return self.inner.watch(prefix, after=after)
+
+    async def close(self) -> None:
+        await self.inner.close()

@@ -11,7 +11,7 @@ def told(
 ) -> None:
     for ok, count in ((True, good), (False, bad)):
         for _ in range(count):
-            evidence.count(region, ok, ms, service)
+            evidence.count(region, ok, 10.0, service)
 
 
 def test_a_step_counts_from_when_it_was_first_asked_about() -> None:

@@ -291,6 +291,9 @@ def _complete(command: tuple[str, ...], home: Home) -> tuple[str, ...]:
         ("recover",): lambda: ("r", "--yes"),
         ("freeze",): lambda: ("--yes",),
         ("unfreeze",): lambda: ("--yes",),
+        ("data", "classify"): lambda: ("d",),
+        ("data", "place"): lambda: ("d",),
+        ("data", "replicate"): lambda: ("d",),
         ("apply",): lambda: ("-f", str(_empty_world(home))),
     }
     return (*command, *more.get(command, tuple)())

@@ -181,7 +181,7 @@ def test_a_drain_is_lifted_by_undrain_alone(shell: Shell) -> None:
     shell.run("drain", "us-west-2", "--reason", "new racks", "--yes")
     region = shell.region("us-west-2")
     assert (region["admin"], region["drain"]["reason"]) == ("drained", "new racks")
-    assert "us-west-2" not in shell.json("route", *BERLIN)["alternatives"]
+    assert "us-west-2" not in [region["region_id"] for region in shell.json("route", *BERLIN)["candidates"]]
     assert "was not failed over" in shell.run("recover", "us-west-2", "--yes", code=1)
     shell.run("undrain", "us-west-2", "--yes")
     assert shell.region("us-west-2")["admin"] == "active"

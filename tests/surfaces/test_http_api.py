@@ -150,11 +150,27 @@ async def test_a_request_from_berlin_goes_to_ireland(client: httpx.AsyncClient) 
     await _register(client, region("us-east-1"), region("eu-west-1"))
     body = {"request_context": {"user_location": BERLIN}, "strategy": "latency_based"}
     decision = (await client.post("/route", json=body)).json()
+    assert "candidates" not in decision
     assert decision["selected_region"] == "eu-west-1"
     assert decision["endpoint"] == "https://eu-west-1.example.test"
     assert decision["reasoning"] == "Selected eu-west-1 for lowest latency"
-    assert decision["alternatives"] == ["us-east-1"]
     assert decision["revision"] == 2
+
+
+async def test_a_client_that_races_regions_is_told_the_best_of_them(client: httpx.AsyncClient) -> None:
+    await _register(client, region("us-east-1"), region("eu-west-1"), region("ap-south-1"))
+    body = {"request_context": {"user_location": BERLIN}, "candidates": 2}
+    first, second = (await client.post("/route", json=body)).json()["candidates"]
+    assert (first["region_id"], second["region_id"]) == ("eu-west-1", "us-east-1")
+    assert first["endpoint"] == "https://eu-west-1.example.test"
+    assert 0 < first["estimate_ms"] < second["estimate_ms"]
+
+
+@pytest.mark.parametrize("wrong", [0, 101, 1.0, True, "2", [1]])
+async def test_a_number_of_candidates_that_is_none_is_refused(client: httpx.AsyncClient, wrong: object) -> None:
+    await _register(client, region("eu-west-1"))
+    answer = await client.post("/route", json={"request_context": {"user_location": BERLIN}, "candidates": wrong})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "candidates")
 
 
 @pytest.mark.parametrize(("strategy", "used"), [(None, "latency_based"), ("Cost-Based", "cost_based")])

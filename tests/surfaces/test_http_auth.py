@@ -123,6 +123,10 @@ WRITES = [
     ("POST", "/v1/freeze", Role.OPERATOR),
     ("POST", "/v1/unfreeze", Role.OPERATOR),
     ("POST", "/v1/observations", Role.OPERATOR),
+    ("POST", "/v1/data/access", Role.OPERATOR),
+    ("POST", "/v1/data/classify", Role.OPERATOR),
+    ("POST", "/v1/data/place", Role.OPERATOR),
+    ("POST", "/v1/data/transfers", Role.OPERATOR),
 ]
 
 
@@ -145,7 +149,7 @@ async def test_every_write_of_the_server_is_in_the_table_above() -> None:
         for method in operations
         if method != "get"
     ]
-    only_look = {("POST", "/route"), ("POST", "/v1/route/explain")}
+    only_look = {("POST", f"/{path}") for path in ("route", "v1/route/explain", "v1/data/replicate", "v1/data/check")}
     assert sorted(set(writes) - only_look) == sorted((method, path) for method, path, _ in WRITES)
 
 

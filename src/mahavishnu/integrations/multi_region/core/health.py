@@ -139,7 +139,8 @@ class Traffic:
 class HealthState:
     """All that is remembered of one region's evidence.
 
-    ``fails``/``passes``: probe results in a row. ``clean``: results in a row that were neither failed, slow nor shed.
+    ``fails``/``passes``: probe results in a row. ``withdrawn``: how many of ``fails`` count for nothing, since the
+    observer was blind. ``clean``: results in a row that were neither failed, slow nor shed.
     ``doubt_since``: when the first failure of the current trouble was seen. ``relapses``: how often it went down
     lately. ``judged``: whether evidence has led to a verdict yet; before that a stated score stands.
     """
@@ -150,6 +151,7 @@ class HealthState:
     fails: int = 0
     passes: int = 0
     clean: int = 0
+    withdrawn: int = 0
     leak: float = 0.0
     relapses: int = 0
     down_until: float = 0.0
@@ -276,12 +278,12 @@ def _counted(state: HealthState, seen: Observation, slow: bool, now: float) -> H
         passes = state.passes + 1
         quiet = leak == 0.0 and _calm(state, now)
         doubt = None if quiet else state.doubt_since
-        return replace(state, fails=0, passes=passes, clean=clean, leak=leak, doubt_since=doubt)
+        return replace(state, fails=0, withdrawn=0, passes=passes, clean=clean, leak=leak, doubt_since=doubt)
     if seen.shedding:
-        return replace(state, fails=0, passes=0, clean=0)
+        return replace(state, fails=0, withdrawn=0, passes=0, clean=0)
     doubt = state.doubt_since if state.doubt_since is not None else now
-    leak = state.leak if seen.distrusted else state.leak + 1.0
-    return replace(state, fails=state.fails + 1, passes=0, clean=0, leak=leak, doubt_since=doubt)
+    state = replace(state, fails=state.fails + 1, passes=0, clean=0, leak=state.leak + 1.0, doubt_since=doubt)
+    return recused(state) if seen.distrusted else state
 
 
 def _calm(state: HealthState, now: float) -> bool:
@@ -295,7 +297,7 @@ def _probe_signal(state: HealthState, seen: Observation, slow: bool, now: float,
     if not seen.ok:
         if seen.distrusted:
             return Signal.MISSED
-        if state.fails >= check.fall:
+        if state.fails - state.withdrawn >= check.fall:
             return Signal.FALLEN
         return Signal.LEAKED if state.leak >= check.leak_limit else Signal.MISSED
     if state.phase is Phase.DOWN:
@@ -353,6 +355,12 @@ def _breaker_after_request(state: HealthState, ok: bool, at_threshold: bool) -> 
     if row is None:
         return state, False
     return replace(state, breaker=row[0]), row[0] is Breaker.OPEN
+
+
+def recused(state: HealthState) -> HealthState:
+    """The state with the observer's latest failures in a row withdrawn: it was blind when it saw them (L2)."""
+    votes = state.fails - state.withdrawn
+    return replace(state, withdrawn=state.fails, leak=max(0.0, state.leak - votes)) if votes else state
 
 
 def observer_blind(states: Iterable[HealthState], share: float, at_once_s: float = 0.0) -> bool:

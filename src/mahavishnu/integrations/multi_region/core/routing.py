@@ -42,7 +42,7 @@ class RoutingDecision:
     ``region``: the region as the decision saw it. ``revision``: of the intent it was made from.
     """
 
-    __slots__ = ("_tell", "_told", "_with", "region", "revision", "strategy", "wanted")
+    __slots__ = ("_say", "_tell", "_told", "_with", "region", "revision", "strategy", "wanted")
 
     def __init__(
         self,
@@ -52,13 +52,17 @@ class RoutingDecision:
         tell: Callable[..., Told],
         given: tuple[Any, ...] = (),
         wanted: int = 1,
+        say: Callable[[RegionView], str] | None = None,
     ) -> None:
-        """``tell(*given)`` gives the reason, when it is asked for. ``wanted``: how many ``candidates`` to name."""
+        """``tell(*given)`` gives the reason and the order, when they are asked for. ``wanted``: how many ``candidates``
+        to name. ``say``: gives the same reason from the region alone, where that is enough.
+        """
         self.region = region
         self.strategy = strategy
         self.revision = revision
         self.wanted = wanted
         self._tell = tell
+        self._say = say
         self._with = given
         self._told: Told | None = None
 
@@ -99,7 +103,7 @@ class RoutingDecision:
     @property
     def reasoning(self) -> str:
         """Why this region, in a sentence."""
-        return self.told.reasoning
+        return self.told.reasoning if self._say is None else self._say(self.region)
 
     @property
     def alternatives(self) -> tuple[str, ...]:
@@ -225,6 +229,11 @@ def keep_current(order: list[RegionView], current: str | None, estimate: Key) ->
         return order, ""
     gain = estimate(mine) - estimate(best)
     return [mine, *(r for r in order if r is not mine)], f"; kept, {best.region_id} is only {gain:.1f} ms nearer"
+
+
+def nearest_reasoning(winner: RegionView) -> str:
+    """What a decision by latency says that met nothing out of the ordinary."""
+    return f"Selected {winner.region_id} for lowest latency" + _caveat(winner)
 
 
 def _led_by(winner: RegionView, eligible: list[RegionView]) -> list[RegionView]:

@@ -29,26 +29,6 @@ CONCERN = frozenset({"CN", "HK", "MO", "CU", "IR", "KP", "RU", "VE"})
 """Countries of concern: 28 CFR 202.601 lists six, of which China includes Hong Kong and Macau."""
 _CONCERN_SOURCE, _CONCERN_AS_OF = "28 CFR 202.601", "2025-04-08"
 
-LEGAL_HOME: Mapping[CloudProvider, str] = MappingProxyType(
-    dict.fromkeys(
-        (
-            CloudProvider.AWS,
-            CloudProvider.AZURE,
-            CloudProvider.GCP,
-            CloudProvider.OCI,
-            CloudProvider.IBM,
-            CloudProvider.DIGITALOCEAN,
-            CloudProvider.LINODE,
-        ),
-        "US",
-    )
-)
-"""Country of the parent company, where its annual report names it. The others are unknown until somebody states them.
-
-Left out are regions in mainland China, which other companies operate under licence, and sovereign clouds with an
-operator of their own."""
-_HOME_SOURCE, _HOME_AS_OF = "the parent company's annual report (Form 10-K)", "2025"
-
 
 def facts_of(region: Region) -> Facts:
     """All that is held to be true of a region: shipped facts of its place and provider, and what its owner states."""
@@ -69,9 +49,6 @@ def _place_facts(region_id: str, provider: CloudProvider, stated_country: str | 
     }
     listed = known.country if known is not None else None
     facts |= _at_place(stated_country, listed)
-    home = LEGAL_HOME.get(provider)
-    if home is not None and "CN" not in (stated_country, listed) and not region_id.startswith("eusc-"):
-        facts["operator.legal_home"] = Fact(home, _HOME_SOURCE, _HOME_AS_OF)
     return MappingProxyType(facts)
 
 

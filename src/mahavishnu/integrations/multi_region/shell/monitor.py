@@ -16,10 +16,11 @@ from mahavishnu.integrations.multi_region.core.health import (
     Observation,
     observer_blind,
     probed,
+    recused,
     reported,
     ticked,
 )
-from mahavishnu.integrations.multi_region.core.model import HealthCheck, Region
+from mahavishnu.integrations.multi_region.core.model import HealthCheck, Phase, Region
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 from mahavishnu.integrations.multi_region.ports.probe import Probe, ProbeResult
 
@@ -151,8 +152,16 @@ class HealthMonitor:
         blind = observer_blind([*others, here], self._blind_share(), self._round_s())
         if blind != self.blind:
             self.blind = blind
+            if blind:
+                self._withdraw()
             self._hooks.blind(blind)
         return blind
+
+    def _withdraw(self) -> None:
+        """Take back what was said of targets that fail and are not down yet: it led to the blindness."""
+        for region_id, state in self.states.items():
+            if state.phase is not Phase.DOWN:
+                self.states[region_id] = recused(state)
 
     def _round_s(self) -> float:
         """The longest time in which each region has been asked once."""

@@ -114,10 +114,20 @@ class RttBook:
 
     # --- asking -------------------------------------------------------------------------------
 
-    def estimate_ms(self, location: Point, region: RegionView, country: str | None = None) -> float:
-        """The round trip in ms to expect between a client and a region, by the model and what was learned."""
+    def estimate_ms(
+        self,
+        location: Point,
+        region: RegionView,
+        country: str | None = None,
+        corrections: Corrections | None = None,
+    ) -> float:
+        """The round trip in ms to expect between a client and a region, by the model and what was learned.
+
+        ``corrections``: what was learned at some time; None for now.
+        """
         km = distance_km(location, region.point)
-        correction = self.corrections.correction_ms(cell_of(location.latitude, location.longitude), region.region_id)
+        learned = self.corrections if corrections is None else corrections
+        correction = learned.correction_ms(cell_of(location.latitude, location.longitude), region.region_id)
         return corrected_ms(km, self._predicted(km, location, region, country), correction)
 
     # --- telling ------------------------------------------------------------------------------

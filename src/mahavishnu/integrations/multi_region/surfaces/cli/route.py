@@ -10,6 +10,9 @@ from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
 from .options import AsJson, ServerUrl, TokenText
 
+MANY = 100
+"""How many regions to name, the selected one included."""
+
 
 def route(
     lat: Annotated[float | None, typer.Option(help="Where the client is: degrees north.")] = None,
@@ -38,7 +41,7 @@ def route(
     if explain:
         _explain(remote.post("/v1/route/explain", body), as_json)
         return
-    decision = remote.post("/route", body)
+    decision = remote.post("/route", {**body, "candidates": MANY})
     if as_json:
         show_json(decision)
         return
@@ -47,7 +50,7 @@ def route(
             ("region", decision["selected_region"]),
             ("endpoint", decision["endpoint"]),
             ("because", decision["reasoning"]),
-            ("then", ", ".join(decision["alternatives"]) or "nowhere else"),
+            ("then", ", ".join(region["region_id"] for region in decision["candidates"][1:]) or "nowhere else"),
         ]
     )
 

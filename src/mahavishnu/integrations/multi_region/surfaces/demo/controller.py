@@ -17,6 +17,9 @@ READY = "listening on "
 ANSWER_S = 1.0
 """How long the controller may take to answer."""
 
+CANDIDATES = 100
+"""How many regions a client wants to know of: all, so that it has somewhere to turn."""
+
 
 class ControllerFailure(UnavailableError):
     """The controller did not answer in time, or refused."""
@@ -91,8 +94,9 @@ class Controller:
 
     async def route(self, client: Point, service: str) -> Route:
         """Where a client's request for a service goes."""
-        answer = await self._ask("POST", "/route", {"request_context": _context(client, service)})
-        return Route(answer["selected_region"], tuple(answer["alternatives"]))
+        asked = {"request_context": _context(client, service), "candidates": CANDIDATES}
+        first, *others = (region["region_id"] for region in (await self._ask("POST", "/route", asked))["candidates"])
+        return Route(first, tuple(others))
 
     async def observe(self, reports: Iterable[Report]) -> None:
         """Tell how real requests went."""

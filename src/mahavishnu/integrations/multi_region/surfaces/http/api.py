@@ -14,7 +14,7 @@ from mahavishnu.integrations.multi_region.shell.failure import FailureHandler
 from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 
-from .asgi_shortcut import Accelerated, Shortcut
+from .asgi_shortcut import Accelerated, Shortcut, shorten
 from .auth import Authorizer, Role
 from .bodies import RegionBody, region_of
 from .documents import inline_schema, json_body
@@ -24,7 +24,7 @@ from .params import Flag
 from .problems import not_found
 from .route_body import answer_route
 from .routes import Doors, StrictRequest
-from .schemas import DecisionAnswer, RegionAnswer, RegionHealthAnswer, RegisteredAnswer, RouteBody, StatsAnswer
+from .schemas import RegionAnswer, RegionHealthAnswer, RegisteredAnswer, RouteAnswer, RouteBody, StatsAnswer
 
 
 class MultiRegionAPI:
@@ -54,10 +54,11 @@ class MultiRegionAPI:
         doors.add("POST", "/regions", self.register, Role.OPERATOR, RegisteredAnswer, status=201, problems=(409, 503))
         doors.add("GET", "/regions/{region_id}/health", self.get_health, Role.VIEWER, RegionHealthAnswer)
         extra = json_body({**inline_schema(RouteBody.model_json_schema()), "example": RouteBody.example()})
-        doors.add("POST", "/route", self.route, Role.VIEWER, DecisionAnswer, problems=(503,), openapi_extra=extra)
+        doors.add("POST", "/route", self.route, Role.VIEWER, RouteAnswer, problems=(503,), openapi_extra=extra)
         doors.add("GET", "/stats", self.get_stats, Role.VIEWER, StatsAnswer)
         if not app.router.dependencies:  # those may be the app's authentication: only the declared route asks them
             app.router.routes.append(RawRoute(HotRoute(self.router, self._authorizer)))
+            shorten(app)
         app.include_router(doors.router)
 
     def accelerate(self, app: FastAPI, *, past_middleware: bool = False) -> Accelerated:

@@ -1,11 +1,14 @@
-"""The second step: an ASGI callable around an app that answers ``POST /route`` itself and passes on all the rest."""
+"""The second step: an ASGI callable around an app that answers ``POST /route`` itself and passes on all the rest.
+
+An app without middleware gets the same callable in front of the framework's own layers when the routes are registered.
+"""
 
 from __future__ import annotations
 
 from functools import cached_property
 
 from fastapi import FastAPI
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .hot import LARGEST, PATH, Head, HotRoute, raw_route, read_body
 
@@ -38,7 +41,7 @@ class Shortcut:
 class Accelerated:
     """An app whose ``POST /route`` is answered before anything else sees it. ``app`` is the app itself."""
 
-    def __init__(self, app: FastAPI, shortcut: Shortcut) -> None:
+    def __init__(self, app: ASGIApp, shortcut: Shortcut) -> None:
         self.app = app
         self._shortcut = shortcut
 
@@ -61,6 +64,15 @@ class Accelerated:
         except Exception:  # not the request's fault: the app fails in its own way, with its own handlers and log
             return await self.app(scope, _again(body, receive), send)
         await reply.send(send)
+
+
+def shorten(app: FastAPI) -> None:
+    """Put the shortcut between an app and its layers, where it stays unused if there is middleware among them."""
+    if app.middleware_stack is not None:  # the app runs already: nothing can be added to the layers any more
+        app.middleware_stack = Accelerated(app.middleware_stack, Shortcut(app))
+        return
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: Accelerated(build(), Shortcut(app))  # type: ignore[method-assign]
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

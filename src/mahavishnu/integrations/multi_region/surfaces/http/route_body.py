@@ -9,41 +9,52 @@ from typing import Any
 
 import msgspec
 
+from mahavishnu.integrations.multi_region.core.model import RoutingStrategy
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, nearest_hint
-from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
+from mahavishnu.integrations.multi_region.shell.router import MAX_CANDIDATES, RegionAwareRouter
 
 from .problems import UnknownKeyError
 
-_KEYS = ("request_context", "strategy")
+_KEYS = ("request_context", "strategy", "candidates")
+_STRATEGIES: dict[Any, RoutingStrategy] = {strategy.value: strategy for strategy in RoutingStrategy}
 _ENCODER = msgspec.json.Encoder()
 
 
 def answer_route(router: RegionAwareRouter, body: Any) -> bytes:
     """The decision for a decoded body, as JSON. Raises InvalidInputError, NoEligibleRegionError."""
-    context, strategy = parse_route_body(body)
-    decision = router.route(context, strategy)
-    return _ENCODER.encode(
-        {
-            "selected_region": decision.selected_region,
-            "endpoint": decision.endpoint,
-            "strategy": decision.strategy,
-            "reasoning": decision.reasoning,
-            "revision": decision.revision,
-            "alternatives": decision.alternatives,
-        }
-    )
+    context, strategy, candidates = parse_route_body(body)
+    decision = router.route(context, strategy, candidates)
+    region = decision.region
+    answer = {
+        "selected_region": region.region_id,
+        "endpoint": region.endpoint,
+        "strategy": decision.strategy,
+        "reasoning": decision.reasoning,
+        "revision": decision.revision,
+    }
+    if candidates != 1:  # the order of all regions takes a hundred times as long as the best of them
+        answer["candidates"] = decision.candidates
+    return _ENCODER.encode(answer)
 
 
-def parse_route_body(body: Any) -> tuple[Any, Any]:
-    """The request context and the strategy (None: not given) of a decoded body. Raises InvalidInputError."""
+def parse_route_body(body: Any) -> tuple[Any, Any, Any]:
+    """The request context, the strategy (None: not given) and how many candidates are wanted, of a decoded body.
+
+    Raises InvalidInputError.
+    """
     if not isinstance(body, dict):
-        raise InvalidInputError("body", body, "an object with request_context, and strategy if you like")
+        raise InvalidInputError("body", body, "an object with request_context; strategy and candidates if you like")
     if "request_context" not in body:
         _refuse_unknown(body)
         raise InvalidInputError("request_context", None, "an object; {} says nothing of the request")
-    if len(body) > 1 + ("strategy" in body):
+    strategy, candidates = body.get("strategy"), body.get("candidates")
+    if len(body) > 1:
         _refuse_unknown(body)
-    return body["request_context"], body.get("strategy")
+        if type(strategy) is str:
+            strategy = _STRATEGIES.get(strategy, strategy)
+        if candidates is not None and type(candidates) is not int:
+            raise InvalidInputError("candidates", candidates, f"a whole number from 1 to {MAX_CANDIDATES}")
+    return body["request_context"], strategy, 1 if candidates is None else candidates
 
 
 def _refuse_unknown(body: dict[str, Any]) -> None:

@@ -121,6 +121,27 @@ class DecisionAnswer(Answer):
     alternatives: list[str] = Field(description="The other eligible regions, best first.")
 
 
+class CandidateAnswer(Answer):
+    """A region that could serve a request."""
+
+    region_id: str
+    endpoint: str = Field(description="Where to send the request.")
+    estimate_ms: float | None = Field(description="The round trip to expect; null: the client's place is unknown.")
+
+
+class RouteAnswer(Answer):
+    """Where a request goes and why."""
+
+    selected_region: str
+    endpoint: str = Field(description="Where to send the request.")
+    strategy: RoutingStrategy
+    reasoning: str
+    revision: int = Field(description="Of the intent that was decided by.")
+    candidates: list[CandidateAnswer] = Field(
+        default_factory=list, description="The best regions, the selected one first; left out unless asked for."
+    )
+
+
 class _Figures(Answer):
     """Figures that may be joined by others."""
 
@@ -205,6 +226,7 @@ class RouteBody(BaseModel):
     strategy: RoutingStrategy | None = Field(
         None, description="How to pick among eligible regions. Default: the service's, else latency_based."
     )
+    candidates: int = Field(1, ge=1, le=100, description="How many regions to name, for a client that races them.")
 
     @staticmethod
     def example() -> dict[str, Any]:

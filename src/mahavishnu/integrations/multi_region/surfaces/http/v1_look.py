@@ -94,7 +94,7 @@ class Looking:
 
     async def explain(self, request: StrictRequest) -> Mapping[str, Any]:
         """Where the request would go, with the reason for every region. Counts nothing; a refusal is an answer too."""
-        context, strategy = parse_route_body(await request.json())
+        context, strategy, _ = parse_route_body(await request.json())
         said = self._router.explain(context, strategy)
         return {
             "decision": said.decision,

@@ -1,0 +1,288 @@
+"""Where regions stand, and which of these sites has the lowest estimate at a place: by cell, exactly.
+
+Regions at one point of which nothing was learned are one site: their estimates are the same to the last bit, and who of
+them is chosen is a matter of health alone. A ``Sites`` never changes what it says; other regions make another one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import asin, dist
+
+import numpy as np
+
+from mahavishnu.integrations.multi_region.core.compiled import Bound, Geometry
+from mahavishnu.integrations.multi_region.core.geo import EARTH_RADIUS_KM, great_circle_km
+from mahavishnu.integrations.multi_region.core.latency import (
+    CELLS,
+    DISTANCE_SLACK_KM,
+    LatencyModel,
+    cell_centre,
+    cell_rho_km,
+    corrected_ms,
+    unit_vector,
+)
+from mahavishnu.integrations.multi_region.core.model import Point, RegionView
+from mahavishnu.integrations.multi_region.core.residuals import Corrections, Learned
+from mahavishnu.integrations.multi_region.facts.latency_arrays import estimates_ms, zone_at, zones_of_places
+
+SLACK_MS = 1e-6
+"""Bounds are widened by this much: far above rounding, far below what anybody could measure."""
+
+HALF_WAY_KM = math.pi * EARTH_RADIUS_KM + DISTANCE_SLACK_KM
+"""No two places are farther apart."""
+
+FINER = 8
+"""A mixed cell is cut into this many times as many rows and columns; in most of those one site wins everywhere."""
+
+FINE_COLUMNS = 361 * FINER
+
+_DIAMETER_KM = 2 * EARTH_RADIUS_KM
+
+
+@dataclass(slots=True, eq=False)
+class Contender:
+    """A site that can win in a cell, with what its estimate there takes."""
+
+    site: int
+    latitude: float
+    longitude: float
+    vector: tuple[float, float, float]
+    zone: int
+    correction_ms: float
+
+
+@dataclass(slots=True, eq=False)
+class Mixed:
+    """A cell that several sites can win: the zone of its clients, who they are, what is known of its smaller cells."""
+
+    zone: int
+    contenders: tuple[Contender, ...]
+    smaller: dict[int, int | tuple[Contender, ...]] = field(default_factory=dict)
+
+
+Answer = int | Mixed
+"""The one site that wins anywhere in a cell, or those that can."""
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """Regions (``members``, by index) that share every estimate. ``learned``: of the only one, None for nothing.
+
+    ``low_ms``, ``high_ms``: what was learned lies between them in every cell. ``plain``: the contender uncorrected.
+    """
+
+    plain: Contender
+    learned: Learned | None
+    members: tuple[int, ...]
+    low_ms: float
+    high_ms: float
+    corrected: dict[int, Contender] = field(default_factory=dict)
+
+    def contender(self, cell: int, most: int) -> Contender:
+        """The contender in a cell; what was learned costs up to 50 µs the first time. ``most``: how many to keep."""
+        if self.learned is None:
+            return self.plain
+        found = self.corrected.get(cell)
+        if found is None:
+            if len(self.corrected) >= most:
+                self.corrected.clear()
+            p, ms = self.plain, self.learned.correction_ms(cell)
+            found = self.corrected[cell] = Contender(p.site, p.latitude, p.longitude, p.vector, p.zone, ms)
+        return found
+
+
+MAX_CORRECTED = 100_000
+"""Corrected contenders that all sites keep together."""
+
+Ranks = Callable[[int], tuple[float, str]]
+"""A site to the rank of the region that stands for it, lowest first: of equal estimates the first rank wins."""
+
+_Stand = tuple[Point, str | None]
+_Kind = tuple[Point, int, str | None]
+
+
+class Sites:
+    """The sites of a list of regions under one model and one version of what was learned."""
+
+    def __init__(
+        self, views: Sequence[RegionView], model: LatencyModel, corrections: Corrections, before: Sites | None = None
+    ) -> None:
+        """``before``: what is still true of it is taken over."""
+        self.model = model
+        self.corrections = corrections
+        self.tie_ms = SLACK_MS + DISTANCE_SLACK_KM * _steepest(model)
+        self.zones = _zones(views, {} if before is None else before.zones)
+        self.all, self.of_region = self._gather(views, before)
+        self._most = max(16, MAX_CORRECTED // max(1, len(self.all)))
+        self._lay_out(before)
+
+    def _gather(self, views: Sequence[RegionView], before: Sites | None) -> tuple[list[Site], list[int]]:
+        learned, places = self.corrections.learned, dict[_Kind, list[int]]()
+        for index, view in enumerate(views):
+            own = view.region_id if view.region_id in learned else None
+            places.setdefault((view.point, self.zones[view.point, view.country], own), []).append(index)
+        of_region = [0] * len(views)
+        known = {} if before is None else before.kinds
+        self.kinds: dict[_Kind, Site] = {}
+        for site, (kind, members) in enumerate(places.items()):
+            for index in members:
+                of_region[index] = site
+            self.kinds[kind] = _site(site, kind, tuple(members), learned.get(kind[2] or ""), known.get(kind))
+        return list(self.kinds.values()), of_region
+
+    def _lay_out(self, before: Sites | None) -> None:
+        """What does not depend on the members or on what was learned, but for the limits of that."""
+        sites = self.all
+        layout = [(s.plain.latitude, s.plain.longitude, s.plain.zone, s.low_ms, s.high_ms) for s in sites]
+        if before is not None and before.layout == layout:
+            self.layout, self.geometry, self.arrays = before.layout, before.geometry, before.arrays
+            return
+        self.layout = layout
+        latitudes, longitudes, zones, lows, highs = np.array(layout, dtype=np.float64).reshape(-1, 5).T
+        self.arrays = (np.radians(latitudes), np.radians(longitudes), zones.astype(np.intp), lows, highs)
+        unsure = 0
+        for index, site in enumerate(sites):
+            if site.learned is not None:
+                unsure |= 1 << index
+        self.geometry = Geometry(self._bounds, unsure)
+
+    # --- a cell -----------------------------------------------------------------------------------
+
+    def answer(self, key: int, mask: int) -> Answer:
+        """Who of the sites in ``mask`` can win in a cell."""
+        found = self.geometry.candidates(key, mask, self._refine)
+        if len(found) == 1:
+            return found[0]
+        cell = key % CELLS
+        return Mixed(zone_of_key(key), tuple(self.all[index].contender(cell, self._most) for index in found))
+
+    def cut(self, mixed: Mixed, place: int) -> int | tuple[Contender, ...]:
+        """Who of a cell's contenders can win in one of its smaller cells."""
+        row, column = divmod(place, FINE_COLUMNS)
+        south, west = row / FINER - 90.0, column / FINER - 180.0
+        north, east = min(90.0, south + 1 / FINER), min(180.0, west + 1 / FINER)
+        latitude, longitude = (south + north) / 2, (west + east) / 2
+        reach = max(great_circle_km(latitude, longitude, edge, east) for edge in (south, north)) + DISTANCE_SLACK_KM
+        bounds = [(*self._within(c, mixed.zone, latitude, longitude, reach), c) for c in mixed.contenders]
+        best = min(high for _, high, _ in bounds)
+        left = tuple(c for low, _, c in bounds if low <= best)
+        found = mixed.smaller[place] = left[0].site if len(left) == 1 else left
+        return found
+
+    def _refine(self, key: int, index: int) -> tuple[float, float]:
+        cell = key % CELLS
+        centre = cell_centre(cell)
+        contender = self.all[index].contender(cell, self._most)
+        return self._within(contender, zone_of_key(key), centre.latitude, centre.longitude, cell_rho_km(cell))
+
+    def _within(self, c: Contender, zone: int, latitude: float, longitude: float, reach: float) -> tuple[float, float]:
+        """The lowest and the highest estimate of a contender within ``reach`` km of a place."""
+        km, estimate = great_circle_km(latitude, longitude, c.latitude, c.longitude), self.model.estimate_ms
+        near, far = max(0.0, km - reach), min(HALF_WAY_KM, km + reach)
+        low = corrected_ms(near, estimate(near, zone, c.zone), c.correction_ms) - SLACK_MS
+        return low, corrected_ms(far, estimate(far, zone, c.zone), c.correction_ms) + SLACK_MS
+
+    def _bounds(self, key: int) -> list[Bound]:
+        cell = key % CELLS
+        centre, rho = cell_centre(cell), cell_rho_km(cell)
+        latitudes, longitudes, zones, lows, highs = self.arrays
+        south, east = math.radians(centre.latitude), math.radians(centre.longitude)
+        chord = np.sin((latitudes - south) / 2) ** 2
+        chord += math.cos(south) * np.cos(latitudes) * np.sin((longitudes - east) / 2) ** 2
+        km = _DIAMETER_KM * np.arcsin(np.minimum(1.0, np.sqrt(chord)))
+        zone = np.asarray(zone_of_key(key), dtype=np.intp)
+        near, far = np.maximum(0.0, km - rho), np.minimum(HALF_WAY_KM, km + rho)
+        low = np.maximum(near / 100.0, estimates_ms(self.model, near, zone, zones) + lows) - SLACK_MS
+        high = np.maximum(far / 100.0, estimates_ms(self.model, far, zone, zones) + highs) + SLACK_MS
+        order = np.argsort(low, kind="stable")
+        return list(zip(low[order].tolist(), high[order].tolist(), order.tolist(), strict=True))
+
+    # --- a place ----------------------------------------------------------------------------------
+
+    def closest(
+        self, contenders: Sequence[Contender], zone: int, latitude: float, longitude: float, ranks: Ranks
+    ) -> int:
+        """The site with the lowest estimate: by chords, or where two are too close to call, by the exact formula."""
+        estimate, here = self.model.estimate_ms, unit_vector(Point(latitude, longitude))
+        best, second, chosen = math.inf, math.inf, -1
+        for c in contenders:
+            half = dist(here, c.vector) / 2
+            km = _DIAMETER_KM * asin(half if half < 1.0 else 1.0)
+            ms = estimate(km, zone, c.zone) + c.correction_ms
+            floor = km / 100.0
+            if ms < floor:
+                ms = floor
+            if ms < best:
+                best, second, chosen = ms, best, c.site
+            elif ms < second:
+                second = ms
+        if second - best > self.tie_ms:
+            return chosen
+        return self.exactly(contenders, zone, latitude, longitude, ranks)
+
+    def exactly(
+        self, contenders: Iterable[Contender], zone: int, latitude: float, longitude: float, ranks: Ranks
+    ) -> int:
+        """The same by the very formula of the scalar model; of equals, the site whose region ranks first."""
+        estimate = self.model.estimate_ms
+        best, best_rank, chosen = math.inf, (0.0, ""), -1
+        for c in contenders:
+            km = great_circle_km(latitude, longitude, c.latitude, c.longitude)
+            ms = corrected_ms(km, estimate(km, zone, c.zone), c.correction_ms)
+            if ms <= best:
+                rank = ranks(c.site)
+                if ms < best or rank < best_rank:
+                    best, best_rank, chosen = ms, rank, c.site
+        return chosen
+
+
+def zone_of_key(key: int) -> int:
+    """The zone of a cell's clients: the one that the key carries, or the cell's own."""
+    return key // CELLS - 1 if key >= CELLS else zone_at(key)
+
+
+def _site(index: int, kind: _Kind, members: tuple[int, ...], learned: Learned | None, before: Site | None) -> Site:
+    """A site; the one before it keeps its contenders when it says the same."""
+    point, zone, _ = kind
+    if before is not None and before.learned is learned and before.plain.site == index:
+        return Site(before.plain, learned, members, before.low_ms, before.high_ms, before.corrected)
+    plain = Contender(index, point.latitude, point.longitude, unit_vector(point), zone, 0.0)
+    return Site(plain, learned, members, *_limits(learned))
+
+
+def _limits(learned: Learned | None) -> tuple[float, float]:
+    """What was learned of a region is within these in every cell: powers of two, so that they seldom change.
+
+    A correction is ``sum(k * mean) / (1 + sum k)`` with each ``k`` at most its weight.
+    """
+    if learned is None:
+        return 0.0, 0.0
+    total = sum(learned.weights)
+    share = total / (1.0 + total)
+    return -_power(-share * min(learned.means_ms, default=0.0)), _power(share * max(learned.means_ms, default=0.0))
+
+
+def _power(ms: float) -> float:
+    """The next power of two clearly above, from 1; 0 for what is not above 0."""
+    return 0.0 if ms <= 0 else max(1.0, math.exp2(math.ceil(math.log2(ms * (1 + 1e-9)))))
+
+
+def _zones(views: Sequence[RegionView], known: Mapping[_Stand, int]) -> dict[_Stand, int]:
+    stands = {(view.point, view.country): None for view in views}
+    fresh = [stand for stand in stands if stand not in known]
+    found = {stand: known[stand] for stand in stands if stand in known}
+    return found | dict(zip(fresh, zones_of_places(fresh), strict=True))
+
+
+def _steepest(model: LatencyModel) -> float:
+    """The most that an estimate can change over a km, in ms."""
+    curve = max((b - a) / (far - near) for (near, far), (a, b) in _pieces(model))
+    return max(0.01, curve + max(map(max, model.extra_ms)) / model.fade_km)
+
+
+def _pieces(model: LatencyModel) -> Iterable[tuple[tuple[float, float], tuple[float, float]]]:
+    return zip(pairwise(model.knots_km), pairwise(model.base_ms), strict=True)
