@@ -26,6 +26,9 @@ from mahavishnu.integrations.multi_region.settings import (
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 
+WEBHOOK = "a URL that begins with http:// or https://, together with EXECUTOR_SECRET and without EXECUTOR_COMMAND"
+SECRETS = ("TOKEN", "EXECUTOR_SECRET")
+
 # variable, default, a good text and what it means, a bad text, what is allowed
 CASES: list[tuple[str, Any, str, Any, str, str]] = [
     ("HEALTH_CHECK_INTERVAL", 30.0, "0.25", 0.25, "0", "a number from 0.05 up to 86400 (s)"),
@@ -51,6 +54,7 @@ CASES: list[tuple[str, Any, str, Any, str, str]] = [
         "memory, a path, or sqlite:/// followed by a path",
     ),
     ("TOKENS_FILE", None, "tokens.json", Path("tokens.json"), "", ""),
+    ("GEOIP_DATABASE", None, "places.mmdb", Path("places.mmdb"), "", ""),
     (
         "LISTEN",
         "127.0.0.1:8000",
@@ -71,6 +75,16 @@ CASES: list[tuple[str, Any, str, Any, str, str]] = [
         "a URL that begins with http:// or https://",
     ),
     ("TOKEN", None, "abc.DEF-123", SecretStr("abc.DEF-123"), "two words", "printable ASCII without blanks"),
+    (
+        "EXECUTOR_COMMAND",
+        None,
+        "deploy --to 'two words'",
+        "deploy --to 'two words'",
+        "deploy 'unclosed",
+        "a command and its arguments as one would write them in a shell, which does not read them",
+    ),
+    ("EXECUTOR_SECRET", None, "0123456789abcdef", SecretStr("0123456789abcdef"), "too short", "at least 16 bytes"),
+    ("EXECUTOR_WEBHOOK", None, "", None, "https://deploy.example.test", WEBHOOK),  # alone it is not allowed
 ]
 
 
@@ -83,7 +97,7 @@ def test_default(name: str, default: object) -> None:
     assert getattr(load_settings({}), name.lower()) == default
 
 
-@pytest.mark.parametrize(("name", "text", "value"), [(case[0], case[2], case[3]) for case in CASES])
+@pytest.mark.parametrize(("name", "text", "value"), [(case[0], case[2], case[3]) for case in CASES if case[2]])
 def test_good_value_changes_that_field_alone(name: str, text: str, value: object) -> None:
     settings = load_settings({PREFIX + name: text})
     assert getattr(settings, name.lower()) == value
@@ -95,7 +109,7 @@ def test_good_value_changes_that_field_alone(name: str, text: str, value: object
 def test_bad_value_is_refused_by_name_value_and_what_is_allowed(name: str, text: str, allowed: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load_settings({PREFIX + name: text})
-    shown = "***" if name == "TOKEN" else text
+    shown = "***" if name in SECRETS else text
     assert (refused.value.field, refused.value.value, refused.value.allowed) == (PREFIX + name, shown, allowed)
 
 
@@ -162,6 +176,27 @@ def test_a_token_is_shown_nowhere() -> None:
     with pytest.raises(SettingsError) as refused:
         load_settings({PREFIX + "TOKEN": bad})
     assert bad not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_command_is_taken_apart_as_a_shell_would() -> None:
+    settings = load_settings({PREFIX + "EXECUTOR_COMMAND": "deploy --to 'two words' $HOME"})
+    assert settings.executor_argv == ("deploy", "--to", "two words", "$HOME")
+    assert load_settings({}).executor_argv is None
+
+
+def test_a_webhook_needs_a_secret_and_no_command_beside_it() -> None:
+    both = {"EXECUTOR_WEBHOOK": "https://deploy.example.test/hook", "EXECUTOR_SECRET": "0123456789abcdef"}
+    settings = load_settings({PREFIX + name: text for name, text in both.items()})
+    assert settings.executor_webhook == both["EXECUTOR_WEBHOOK"]
+    for wrong in ({"EXECUTOR_SECRET": ""}, {"EXECUTOR_COMMAND": "deploy"}, {"EXECUTOR_WEBHOOK": "ftp://x"}):
+        with pytest.raises(SettingsError) as refused:
+            load_settings({PREFIX + name: text for name, text in {**both, **wrong}.items()})
+        assert (refused.value.field, refused.value.allowed) == (PREFIX + "EXECUTOR_WEBHOOK", WEBHOOK)
+
+
+def test_an_executor_secret_is_shown_nowhere() -> None:
+    settings = load_settings({PREFIX + "EXECUTOR_SECRET": "0123456789abcdef"})
+    assert "0123456789abcdef" not in repr(settings) + str(settings) + settings.model_dump_json()
 
 
 def test_settings_are_frozen_and_know_no_other_names() -> None:

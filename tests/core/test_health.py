@@ -263,11 +263,14 @@ def test_probes_do_not_call_a_region_well_whose_requests_fail_in_part() -> None:
 
 
 def test_a_region_that_nobody_probes_comes_back_on_probation() -> None:
-    watch = Watch().requests(True).requests(False, 60)
+    watch = Watch().requests(True)
+    for _ in range(20):
+        watch.requests(False, 3).requests(True)
+    assert (watch.phase, watch.state.breaker) == (Phase.DOWN, Breaker.CLOSED)
     phases = [watch.wait(seconds).phase for seconds in (CHECK.hold_down_s - 1, 1)]
     assert phases == [Phase.DOWN, Phase.HEALTHY]
     assert "on probation" in watch.state.reason
-    assert watch.requests(False).phase is Phase.DOWN
+    assert watch.requests(False).state.breaker is Breaker.OPEN
 
 
 def test_a_good_request_on_probation_is_not_held_against_a_region() -> None:

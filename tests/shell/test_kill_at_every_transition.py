@@ -45,11 +45,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def killed(
-    processes: ForkServerContext, path: Path, script: str, at: int, after: bool, started_at: float
-) -> int | None:
-    """The exit code of a process that plays a script and is told when to die."""
-    process = processes.Process(target=perform, args=(str(path), script, at, after, started_at))
+def killed(processes: ForkServerContext, path: Path, script: str, at: int, after: bool, now: float) -> int | None:
+    """The exit code of a process that plays a script, from the time ``now``, and is told when to die."""
+    process = processes.Process(target=perform, args=(str(path), script, at, after, now))
     process.start()
     process.join(60)
     return process.exitcode

@@ -12,7 +12,7 @@ import pytest
 
 from mahavishnu.integrations.multi_region.adapters.stores.sqlite import SqliteStore
 from mahavishnu.integrations.multi_region.core.events import EventKind
-from mahavishnu.integrations.multi_region.core.intent import ChangeKind
+from mahavishnu.integrations.multi_region.core.intent import ChangeKind, region_document
 from mahavishnu.integrations.multi_region.core.model import Phase, SafetyLimits
 from mahavishnu.integrations.multi_region.errors import (
     DuplicateRegionError,
@@ -378,6 +378,21 @@ async def test_a_manager_that_fell_behind_the_history_loads_again() -> None:
         await clock.advance(5)
         assert sorted(stage.manager.regions) == list("bcdef")
         await other.monitor.close()
+
+
+async def test_a_store_that_was_put_back_to_an_older_state_is_believed() -> None:
+    store = FailingStore()
+    async with Stage.of("a", "b", "c", store=store, probed=False) as stage:
+        restored = MemoryStore()
+        await restored.commit({"regions/a": json.dumps(region_document(region("a", name="restored")))})
+        store.lose()
+        await stage.pass_time(1)
+        store.inner = restored
+        store.find()
+        await stage.pass_time(5)
+        assert [(one.region_id, one.name) for one in stage.manager.list_regions()] == [("a", "restored")]
+        await stage.manager.register_region(region("d"))
+        assert list(stage.manager.regions) == ["a", "d"]
 
 
 async def test_what_cannot_be_read_leaves_what_was_known() -> None:

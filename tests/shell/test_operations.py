@@ -202,6 +202,21 @@ async def test_two_controllers_on_one_store_cannot_drain_the_last_two_regions_be
             assert len(serving(one.manager.snapshot())) == len(serving(other.manager.snapshot())) == 1
 
 
+async def test_a_controller_that_has_not_heard_of_the_other_drain_looks_again_before_its_own() -> None:
+    store = MemoryStore()
+    async with (
+        Stage.of("a", "b", store=store, probed=False) as one,
+        Stage.of(store=store, probed=False) as other,
+    ):
+        await other.manager._follower.close()
+        await one.manager.drain("a", by="ada", reason="x")
+        assert other.view("a").admin is AdminState.ACTIVE
+        with pytest.raises(FailoverRefusedError) as caught:
+            await other.manager.drain("b", by="bob", reason="y")
+        assert caught.value.rule == "min_serving"
+        assert other.view("a").admin is AdminState.DRAINED
+
+
 async def test_a_drain_and_a_failover_at_once_leave_somebody() -> None:
     async with Stage.of("a", "b", probed=False, limits=SafetyLimits()) as stage:
         await asyncio.gather(

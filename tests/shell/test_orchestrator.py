@@ -166,11 +166,16 @@ async def test_a_group_of_several_regions_gets_its_share_as_a_group() -> None:
             assert abs(counts[EAST] - 450) <= 20 and abs(counts[EUROPE] - 450) <= 20
 
 
-async def test_a_declared_service_is_served_as_before_until_its_first_deployment_shifts() -> None:
+@pytest.mark.parametrize("asked", ["at once", "later"])
+async def test_a_declared_service_is_served_as_declared_until_a_deployment_shifts_and_after_its_rollback(
+    asked: str,
+) -> None:
     async with staged() as stage:
         router = RegionAwareRouter(stage.manager)
         spec = DeploymentSpec(DeploymentType.ACTIVE_ACTIVE, (EUROPE,))
         await stage.manager.put_service(Service("web", deployment=spec))
+        if asked == "later":
+            await stage.turn()
         deployment = await stage.orchestrator.deploy_blue_green([EAST], [WEST], 60, service="web")
         assert set(await routed(router, RoutingStrategy.ROUND_ROBIN, 20)) == {EUROPE}
         await stage.pass_time(61)
@@ -186,6 +191,15 @@ async def test_before_its_first_shift_a_service_of_its_own_is_refused_with_the_r
         assert deployment.held == f"{WEST} is down"
         with pytest.raises(NoEligibleRegionError, match=r"stands by|no part"):
             await RegionAwareRouter(stage.manager).route_request({"service": "web"})
+
+
+async def test_a_region_that_serves_a_deployment_cannot_be_unregistered() -> None:
+    async with staged() as stage:
+        await stage.orchestrator.deploy_active_passive(EAST, [WEST], service="web")
+        with pytest.raises(RefusedError, match=f"{EAST} serves web in deployment web-1"):
+            await stage.manager.unregister_region(EAST)
+        await stage.manager.unregister_region(EUROPE)
+        assert set(stage.manager.regions) == {EAST, WEST}
 
 
 # --- going back ---------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ async def test_what_merely_holds_is_written_once_and_its_words_stay_up_to_date()
         assert (await stage.manager.store.load()).revision == before
         stage.manager.report_load(WEST, 5)
         await stage.turn()
-        assert (deployment.state, deployment.held) == (State.SERVING, None)
+        assert (deployment.state, deployment.view.held) == (State.SERVING, None)
         assert len(await stage.events(EventKind.DEPLOYMENT_HELD)) == 1
 
 

@@ -38,7 +38,19 @@ ASKING = [path for path, command in COMMANDS.items() if any(param.name == "serve
 """Every command that asks the server."""
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
-ACTING = (("drain", "r"), ("undrain", "r"), ("recover", "r"), ("freeze",), ("unfreeze",), ("regions", "rm", "r"))
+ACTING = (
+    ("drain", "r"),
+    ("undrain", "r"),
+    ("recover", "r"),
+    ("freeze",),
+    ("unfreeze",),
+    ("regions", "rm", "r"),
+    ("rollback", "d"),
+    ("deploy", "active-active", "r"),
+    ("deploy", "active-passive", "r", "s"),
+    ("deploy", "blue-green", "--blue", "r", "--green", "s"),
+    ("deployments", "failback", "d"),
+)
 
 
 @pytest.fixture
@@ -291,6 +303,13 @@ def _complete(command: tuple[str, ...], home: Home) -> tuple[str, ...]:
         ("recover",): lambda: ("r", "--yes"),
         ("freeze",): lambda: ("--yes",),
         ("unfreeze",): lambda: ("--yes",),
+        ("rollback",): lambda: ("d", "--yes"),
+        ("elect",): lambda: ("r",),
+        ("deploy", "active-active"): lambda: ("r", "--yes"),
+        ("deploy", "active-passive"): lambda: ("r", "s", "--yes"),
+        ("deploy", "blue-green"): lambda: ("--blue", "r", "--green", "s", "--yes"),
+        ("deployments", "show"): lambda: ("d",),
+        ("deployments", "failback"): lambda: ("d", "--yes"),
         ("data", "classify"): lambda: ("d",),
         ("data", "place"): lambda: ("d",),
         ("data", "replicate"): lambda: ("d",),

@@ -221,8 +221,13 @@ BAD: list[tuple[str, str, list[tuple[int, str, str]]]] = [
     ),
     (
         "deployed nowhere",
-        SERVICE + "    deployment:\n      type: blue-green\n      regions: []\n",
+        SERVICE + "    deployment:\n      type: active-active\n      regions: []\n",
         [(8, "services.api.deployment.regions", "at least one region")],
+    ),
+    (
+        "a switch as a state",
+        SERVICE + "    deployment:\n      type: blue-green\n      regions: [eu-west-1]\n",
+        [(7, "services.api.deployment.type", "`multi-region deploy blue-green` begins a switch")],
     ),
     (
         "deployed where nothing is",

@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.deployment import Gates, OnFailure, Waves
+    from .core.election import Leader
     from .core.facts import Attestation
     from .core.failover import FailoverEvent, FailoverStrategy, RecoveryEvent
     from .core.model import (
@@ -48,11 +50,14 @@ if TYPE_CHECKING:
     from .shell.failure import FailureHandler
     from .shell.locality import DataLocalityOptimizer
     from .shell.manager import RegionManager
+    from .shell.orchestrator import Deployment, DeploymentOrchestrator
     from .shell.router import RegionAwareRouter
     from .surfaces.http.api import MultiRegionAPI
     from .system import MultiRegionSystem, create_multi_region_system
 
 _WHERE = {
+    "core.deployment": ("Gates", "OnFailure", "Waves"),
+    "core.election": ("Leader",),
     "core.facts": ("Attestation",),
     "core.policy": ("Rule",),
     "core.templates": ("policy_from_template",),
@@ -92,6 +97,7 @@ _WHERE = {
     "shell.failure": ("FailureHandler",),
     "shell.locality": ("DataLocalityOptimizer",),
     "shell.manager": ("RegionManager",),
+    "shell.orchestrator": ("Deployment", "DeploymentOrchestrator"),
     "shell.router": ("RegionAwareRouter",),
     "surfaces.http.api": ("MultiRegionAPI",),
     "system": ("MultiRegionSystem", "create_multi_region_system"),
@@ -105,6 +111,8 @@ __all__ = [
     "ComplianceFramework",
     "DataLocalityOptimizer",
     "DataPlacementPolicy",
+    "Deployment",
+    "DeploymentOrchestrator",
     "DeploymentSpec",
     "DeploymentType",
     "Explanation",
@@ -113,13 +121,16 @@ __all__ = [
     "FailoverRefusedError",
     "FailoverStrategy",
     "FailureHandler",
+    "Gates",
     "HealthCheck",
     "InvalidInputError",
+    "Leader",
     "LocalityLevel",
     "MultiRegionAPI",
     "MultiRegionError",
     "MultiRegionSystem",
     "NoEligibleRegionError",
+    "OnFailure",
     "Phase",
     "ProbeKind",
     "RecoveryEvent",
@@ -138,6 +149,7 @@ __all__ = [
     "StoreError",
     "UnavailableError",
     "UnknownRegionError",
+    "Waves",
     "create_multi_region_system",
     "errors",
     "load_settings",

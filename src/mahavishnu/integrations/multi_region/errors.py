@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field as attribute
 from difflib import get_close_matches
 
+SHOWN_CHARS = 300
+"""How much of a value that is not allowed an error's message repeats."""
+
 
 class MultiRegionError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -28,7 +31,7 @@ class InvalidInputError(MultiRegionError, ValueError):
         self.field = field
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{field}: {value!r} is not allowed; allowed: {allowed}")
+        super().__init__(f"{field}: {shown(value)} is not allowed; allowed: {allowed}")
 
 
 class SettingsError(InvalidInputError):
@@ -157,9 +160,19 @@ class Warning_:
         return self.text
 
 
-def nearest_hint(given: str, known: list[str]) -> str:
+def shown(value: object) -> str:
+    """A value from outside as a message shows it: its repr, no longer than a few lines."""
+    try:
+        text = repr(value[:SHOWN_CHARS]) if isinstance(value, str) else repr(value)
+    except ValueError:  # an int of thousands of digits
+        return f"a {type(value).__name__} too long to show"
+    long = len(text) > SHOWN_CHARS or (isinstance(value, str) and len(value) > SHOWN_CHARS)
+    return f"{text[:SHOWN_CHARS]}…" if long else text
+
+
+def nearest_hint(given: object, known: list[str]) -> str:
     """What is allowed, the nearest known name first: a typo should cost one glance."""
-    close = get_close_matches(given, known, n=1, cutoff=0.6)
+    close = get_close_matches(given, known, n=1, cutoff=0.6) if isinstance(given, str) else []
     listed = ", ".join(sorted(known)[:12]) + (", …" if len(known) > 12 else "")
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}one of: {listed}" if known else f"{hint}none is known yet"

@@ -6,6 +6,7 @@ Every field is one variable: its description, unit and allowed values here are w
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -25,7 +26,11 @@ from .errors import SettingsError
 PREFIX = "MAHAVISHNU_MULTI_REGION__"
 """What every variable's name begins with."""
 
+SECRET_BYTES = 16
+"""The shortest secret that calls are signed with."""
+
 _DAY_S = 86_400
+_SECRETS = ("token", "executor_secret")
 
 
 class LogLevel(StrEnum):
@@ -98,6 +103,22 @@ def _server(value: str) -> str:
     return value.rstrip("/")
 
 
+def _argv(value: str) -> str:
+    if not _words(value):
+        raise ValueError("no command")
+    return value
+
+
+def _words(value: str) -> list[str]:
+    return shlex.split(value)
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value().encode()) < SECRET_BYTES:
+        raise ValueError("too short")
+    return value
+
+
 def _token(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not text or any(not "!" <= c <= "~" for c in text):
@@ -152,6 +173,9 @@ class Settings(BaseSettings):
     tokens_file: Path | None = _text(
         None, "a path", "File with the hashed tokens and their roles; needed to listen beyond this machine."
     )
+    geoip_database: Path | None = _text(
+        None, "a path", "MaxMind DB file (GeoIP2, GeoLite2, DB-IP, IPinfo) that says where the `ip` of a request is."
+    )
     listen: Annotated[str, AfterValidator(_listen)] = _text(
         "127.0.0.1:8000",
         "HOST:PORT, an IPv6 address in brackets, a port from 0 to 65535",
@@ -174,6 +198,33 @@ class Settings(BaseSettings):
     token: Annotated[SecretStr, AfterValidator(_token)] | None = _text(
         None, "printable ASCII without blanks", "The token that the command line shows the server."
     )
+
+    executor_command: Annotated[str, AfterValidator(_argv)] | None = _text(
+        None,
+        "a command and its arguments as one would write them in a shell, which does not read them",
+        "What puts a version into a region, or takes it back; without it or a webhook, deployments only steer traffic.",
+    )
+    executor_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = _text(
+        None, f"at least {SECRET_BYTES} bytes", "The secret that calls of the webhook are signed with."
+    )
+    executor_webhook: Annotated[str, AfterValidator(_server)] | None = _text(
+        None,
+        "a URL that begins with http:// or https://, together with EXECUTOR_SECRET and without EXECUTOR_COMMAND",
+        "The address that is asked, by a signed POST, to put a version into a region, or to take it back.",
+    )
+
+    @field_validator("executor_webhook")
+    @classmethod
+    def _webhook_alone_and_signed(cls, value: str | None, info: ValidationInfo) -> str | None:
+        unsigned = info.data.get("executor_secret") is None
+        if value is not None and (unsigned or info.data.get("executor_command") is not None):
+            raise ValueError("not a webhook that can be called")
+        return value
+
+    @property
+    def executor_argv(self) -> tuple[str, ...] | None:
+        """The executor's command and its arguments, None when there is none."""
+        return None if self.executor_command is None else tuple(_words(self.executor_command))
 
     @property
     def store_path(self) -> Path | None:
@@ -246,7 +297,7 @@ def load_settings(
         return Settings(**values)
     except ValidationError as err:
         field = str(err.errors()[0]["loc"][0])
-        shown = "***" if field == "token" else values[field]
+        shown = "***" if field in _SECRETS else values[field]
         raise SettingsError(_name(field), shown, _allowed(fields[field])) from None  # the cause would show the secret
 
 

@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Self
 
+from mahavishnu.integrations.multi_region.errors import InvalidInputError, SettingsError
 from mahavishnu.integrations.multi_region.ports.clock import Clock
+from mahavishnu.integrations.multi_region.ports.executor import Executor
+from mahavishnu.integrations.multi_region.ports.geoip import GeoIp
 from mahavishnu.integrations.multi_region.ports.probe import Probe
 from mahavishnu.integrations.multi_region.ports.sink import Sink
 from mahavishnu.integrations.multi_region.ports.store import MemoryStore, Store
-from mahavishnu.integrations.multi_region.settings import Settings, load_settings
+from mahavishnu.integrations.multi_region.settings import PREFIX, Settings, load_settings
 from mahavishnu.integrations.multi_region.shell.failure import FailureHandler
 from mahavishnu.integrations.multi_region.shell.locality import DataLocalityOptimizer
 from mahavishnu.integrations.multi_region.shell.manager import RegionManager
+from mahavishnu.integrations.multi_region.shell.orchestrator import DeploymentOrchestrator
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 
 
-class MultiRegionSystem(NamedTuple):
-    """A running system. Unpacks into manager, router and failure handler."""
+class MultiRegionSystem(tuple[RegionManager, RegionAwareRouter, FailureHandler]):
+    """A running system. Unpacks into manager, router and failure handler; has the ``orchestrator`` beside them.
 
-    region_manager: RegionManager
-    router: RegionAwareRouter
-    failure_handler: FailureHandler
+    ``orchestrator``: None for one without an executor; whoever passes one has started it, ``close`` ends it.
+    """
+
+    orchestrator: DeploymentOrchestrator
+
+    def __new__(
+        cls,
+        region_manager: RegionManager,
+        router: RegionAwareRouter,
+        failure_handler: FailureHandler,
+        orchestrator: DeploymentOrchestrator | None = None,
+    ) -> Self:
+        """Bind the parts together; starts nothing."""
+        system = super().__new__(cls, (region_manager, router, failure_handler))
+        system.orchestrator = orchestrator or DeploymentOrchestrator(region_manager)
+        return system
+
+    @property
+    def region_manager(self) -> RegionManager:
+        """The regions."""
+        return self[0]
+
+    @property
+    def router(self) -> RegionAwareRouter:
+        """The router over them."""
+        return self[1]
+
+    @property
+    def failure_handler(self) -> FailureHandler:
+        """What moves traffic when one fails."""
+        return self[2]
 
     @property
     def optimizer(self) -> DataLocalityOptimizer:
@@ -30,6 +62,7 @@ class MultiRegionSystem(NamedTuple):
 
     async def close(self) -> None:
         """Stop everything, the last started first."""
+        await self.orchestrator.close()
         await self.failure_handler.close()
         await self.region_manager.close()
 
@@ -41,12 +74,18 @@ async def create_multi_region_system(
     probe: Probe | None = None,
     clock: Clock | None = None,
     sinks: Sequence[Sink] = (),
+    executor: Executor | None = None,
+    geoip: GeoIp | None = None,
 ) -> MultiRegionSystem:
     """A running system: real probes over HTTP and TCP, the store that the settings name (memory by default).
 
+    Deployments that the store holds go on where they were, and what services declare is taken up. ``executor``: puts
+    versions into regions; ``geoip``: says where addresses are; by default the ones that the settings name, or none.
     Raises SettingsError for a setting that is not allowed, StoreError when the store cannot be opened.
     """
     settings = settings or load_settings()
+    geoip = geoip or open_geoip(settings)
+    executor = executor or open_executor(settings)
     manager = RegionManager(
         store=store or await open_store(settings),
         probe=probe or open_probe(settings),
@@ -55,7 +94,7 @@ async def create_multi_region_system(
         settings=settings,
     )
     await manager.initialize()
-    router = RegionAwareRouter(region_manager=manager)
+    router = RegionAwareRouter(region_manager=manager, geoip=geoip)
     handler = FailureHandler(
         region_manager=manager,
         router=router,
@@ -64,7 +103,9 @@ async def create_multi_region_system(
         drain_timeout=settings.drain_timeout,
     )
     await handler.initialize()
-    return MultiRegionSystem(manager, router, handler)
+    orchestrator = DeploymentOrchestrator(manager, executor=executor)
+    await orchestrator.initialize()
+    return MultiRegionSystem(manager, router, handler, orchestrator)
 
 
 async def open_store(settings: Settings) -> Store:
@@ -81,3 +122,31 @@ def open_probe(settings: Settings) -> Probe:
     from mahavishnu.integrations.multi_region.adapters.probes import ProbeByKind
 
     return ProbeByKind(settings.target_rules())
+
+
+def open_geoip(settings: Settings) -> GeoIp | None:
+    """The database of addresses that the settings name, None where they name none. Raises SettingsError."""
+    if settings.geoip_database is None:
+        return None
+    from mahavishnu.integrations.multi_region.adapters.geoip.mmdb import MmdbGeoIp
+
+    return MmdbGeoIp(settings.geoip_database)
+
+
+def open_executor(settings: Settings) -> Executor | None:
+    """What puts versions into regions: the settings' command or webhook, None where they name neither.
+
+    Raises SettingsError for a webhook at an address that may not be called.
+    """
+    if settings.executor_argv is not None:
+        from mahavishnu.integrations.multi_region.adapters.executors.command import CommandExecutor
+
+        return CommandExecutor(settings.executor_argv)
+    if settings.executor_webhook is None or settings.executor_secret is None:
+        return None
+    from mahavishnu.integrations.multi_region.adapters.executors.webhook import WebhookExecutor
+
+    try:
+        return WebhookExecutor(settings.executor_webhook, settings.executor_secret.get_secret_value())
+    except InvalidInputError as err:
+        raise SettingsError(f"{PREFIX}EXECUTOR_WEBHOOK", err.value, err.allowed) from err

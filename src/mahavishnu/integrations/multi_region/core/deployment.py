@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from .kinds import DeploymentType, FailbackMode, parse_enum
@@ -133,7 +134,8 @@ class DeploymentView:
     all of its deployments, and fences the last one out. ``runs``: the work in regions, empty where no code is run;
     ``undo``: the work that takes it back. ``primary``: the preferred region of active-passive. ``wanted``: who is to be
     promoted. ``supersedes``: the deployment that was of record before this one. ``number``: its place among the
-    deployments of its service; the greatest is the one that is wanted.
+    deployments of its service; the greatest is the one that is wanted. ``declared``: it was made from the service's
+    declaration, and not taken back since.
     """
 
     deployment_id: str
@@ -163,6 +165,12 @@ class DeploymentView:
     failback: FailbackMode = FailbackMode.MANUAL
     undo: Mapping[str, Run] = field(default_factory=dict)
     number: int = 1
+    declared: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether traffic is where it is meant to be, until somebody or something changes that."""
+        return self.state in SETTLED
 
     @property
     def blue(self) -> tuple[str, ...]:
@@ -212,8 +220,8 @@ def deployment_document(view: DeploymentView) -> dict[str, Any]:
     """A deployment as plain data that JSON can carry."""
     return {
         **{name: getattr(view, name) for name in _AS_THEY_ARE},
-        "gates": asdict(view.gates),
-        "waves": asdict(view.waves),
+        "gates": _plain(view.gates),
+        "waves": _plain(view.waves),
         "groups": [_group_document(group) for group in view.groups],
         "previous": [_group_document(group) for group in view.previous],
         "runs": {region: asdict(run) for region, run in view.runs.items()},
@@ -247,6 +255,12 @@ def deployment_from_document(document: Mapping[str, Any]) -> DeploymentView:
 
 def _groups(documents: Any) -> tuple[Group, ...]:
     return tuple(Group(d["name"], tuple(d["regions"]), d["weight"]) for d in documents)
+
+
+@lru_cache(maxsize=1024)
+def _plain(terms: Gates | Waves) -> Mapping[str, Any]:
+    """What a deployment was begun with, as plain data: the same in every transition, so made once."""
+    return asdict(terms)
 
 
 def _group_document(group: Group) -> dict[str, Any]:

@@ -184,12 +184,10 @@ def served_needs(fleet: Fleet, region: RegionView) -> list[Needs]:
     return served or [Needs()]
 
 
-def service_load(fleet: Fleet, region: RegionView) -> float:
-    """One service's part of a region's load: nobody says how it divides, so each that is served there counts alike."""
-    plans = sum(region.region_id in plan.active for plan in fleet.deployments.values())
+def declared_at(fleet: Fleet, region_id: str) -> int:
+    """How many services run in a region as declared, with no plan of record that says otherwise."""
     declared = [s for name, s in fleet.services.items() if name not in fleet.deployments]
-    plans += sum(s.deployment is None or region.region_id in s.deployment.regions for s in declared)
-    return region.load / max(1, plans)
+    return sum(s.deployment is None or region_id in s.deployment.regions for s in declared)
 
 
 def best_heir(able: Sequence[RegionView], load: float, headroom: float) -> RegionView | None:
@@ -204,11 +202,18 @@ def best_heir(able: Sequence[RegionView], load: float, headroom: float) -> Regio
 def waiting_services(fleet: Fleet, region_id: str) -> tuple[str, ...]:
     """The services of a region that do not return to it by themselves when it is well again (L17), sorted.
 
-    A service with a plan of record is not among them: when it returns is for its deployment to say.
+    Where a plan of record hands over between its regions, when it returns is for the plan to say.
     """
     needs = served_needs(fleet, fleet.regions[region_id])
-    services = [n.service for n in needs if n.service is not None and n.deployment is None]
-    return tuple(sorted(s.name for s in services if s.failback_mode is not FailbackMode.AUTO))
+    declared = [(n.service, n.deployment) for n in needs if n.service is not None]
+    return tuple(sorted(s.name for s, plan in declared if _failback(s, plan) is not FailbackMode.AUTO))
+
+
+def _failback(service: Service, plan: DeploymentView | None) -> FailbackMode:
+    """How a service returns to a region that failed and is well again."""
+    if plan is None:
+        return service.failback_mode
+    return plan.failback if plan.strategy is DeploymentType.ACTIVE_ACTIVE else FailbackMode.AUTO
 
 
 def target_objection(region: RegionView, needs: list[Needs]) -> Objection | None:

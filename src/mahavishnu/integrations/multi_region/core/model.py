@@ -5,6 +5,7 @@ Decides nothing. A ``Region`` tells its keeper when a field changes, so that fro
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -37,6 +38,24 @@ class Point:
     longitude: float
 
 
+_MOST = sys.float_info.max
+
+_FIGURES: Mapping[str, tuple[float, float, str]] = {
+    "latitude": (-90.0, 90.0, "a number of degrees from -90 to 90"),
+    "longitude": (-180.0, 180.0, "a number of degrees from -180 to 180"),
+    "health_score": (0.0, 100.0, "None (nothing is stated), or a number from 0 to 100"),
+    "current_capacity": (0.0, _MOST, "a finite number, 0 or more"),
+    "cost_multiplier": (0.0, _MOST, "a finite number, 0 or more"),
+    "max_capacity": (0.0, _MOST, "a finite number, 0 or more"),
+}
+"""What decisions calculate with. Once a region is kept, one bad figure of it would spoil the decisions about all."""
+
+
+def _check_figure(name: str, value: object, least: float, most: float, allowed: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise InvalidInputError(name, value, allowed)
+
+
 @dataclass(eq=True)
 class RegionCapabilities(Watched):
     """What a region can do. ``max_capacity`` and ``current_capacity`` share one unit (requests/s by default).
@@ -59,6 +78,8 @@ class RegionCapabilities(Watched):
             value = tuple(value)
         elif name == "attestations":
             value = _parse_attestations(value)
+        elif name == "max_capacity" and self._kept:
+            _check_figure(name, value, *_FIGURES[name])
         Watched.__setattr__(self, name, value)
 
 
@@ -121,6 +142,10 @@ class Region(Watched):
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "region_id" and self._kept and value != self.region_id:
             raise InvalidInputError("region_id", value, f"{self.region_id!r} for good: register another region instead")
+        if name == "capabilities" and not isinstance(value, RegionCapabilities):
+            raise InvalidInputError("capabilities", value, "a RegionCapabilities")
+        if self._kept and name in _FIGURES and not (value is None and name == "health_score"):
+            _check_figure(name, value, *_FIGURES[name])
         Watched.__setattr__(self, name, value)
         if name == "capabilities":
             value._watch(self._tell)
@@ -343,6 +368,14 @@ class SafetyLimits:
     window_s: float = 60.0
     headroom: float = 0.1
     blind_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInputError: 50 for 50 %, or a number that is none, would switch a limit off without a word."""
+        if isinstance(self.min_serving, bool) or not isinstance(self.min_serving, int) or self.min_serving < 0:
+            raise InvalidInputError("min_serving", self.min_serving, "a whole number, 0 or more")
+        for name in ("max_removed", "headroom", "blind_share"):
+            _check_figure(name, getattr(self, name), 0.0, 1.0, "a share from 0 to 1 (0.5 is half)")
+        _check_figure("window_s", self.window_s, 0.0, _MOST, "a number of seconds, 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from .analysis import Sample
 from .deployment import DeploymentView, Group
 from .eligibility import failed_over_for, takeover_objection
-from .failover import best_heir, room, service_load
+from .failover import best_heir, declared_at, room
 from .model import Fleet, RegionView
 from .ranking import TIER
 from .request import Needs
@@ -23,14 +23,16 @@ class Seen:
     """What is true now.
 
     ``needs``: of the service. ``samples``: real requests per region since the step (or the wave) began. ``serving``:
-    each region's share of the service's traffic now, by the plan of record. ``replaced_by``: a newer deployment of the
-    service. ``returns_to``: the plan that a rollback would restore, None when that is the deployment's own.
+    each region's share of the service's traffic now, by the plan of record. ``services``: how many plans of record
+    have each region serve. ``replaced_by``: a newer deployment of the service. ``returns_to``: the plan that a rollback
+    would restore, None when that is the deployment's own.
     """
 
     fleet: Fleet
     needs: Needs
     samples: Mapping[str, Sample] = field(default_factory=dict)
     serving: Mapping[str, float] = field(default_factory=dict)
+    services: Mapping[str, int] = field(default_factory=dict)
     replaced_by: str | None = None
     returns_to: DeploymentView | None = None
 
@@ -64,8 +66,14 @@ def shift_obstacle(view: DeploymentView, wanted: tuple[Group, ...], seen: Seen) 
 
 
 def load_of(region_id: str, seen: Seen) -> float:
-    """The service's part of a region's load, in the unit of the region's limit."""
-    return service_load(seen.fleet, seen.fleet.regions[region_id]) if region_id in seen.fleet.regions else 0.0
+    """The service's part of a region's load, in the unit of the region's limit.
+
+    Nobody says how the load divides among the services that are served in a region, so each counts for the same.
+    """
+    region = seen.fleet.regions.get(region_id)
+    if region is None:
+        return 0.0
+    return region.load / max(1, seen.services.get(region_id, 0) + declared_at(seen.fleet, region_id))
 
 
 def too_small(region_id: str, load: float, seen: Seen) -> str | None:

@@ -164,6 +164,19 @@ class Needs:
         return None if declared is None else declared.regions
 
 
+def shares_of(service: Service | None, plan: DeploymentView | None) -> Mapping[str, float]:
+    """What each region of a service is to get of its traffic: by its plan of record, else as declared; relative.
+
+    A plan that was made from a declaration with weights goes by those, among the regions that it has active.
+    """
+    declared = service.deployment if service is not None else None
+    if plan is None:
+        return {} if declared is None else declared.weights
+    if not plan.declared or declared is None or not declared.weights:
+        return plan.weights
+    return {region_id: declared.weights.get(region_id, 0.0) for region_id in plan.active}
+
+
 def needs_of(fleet: Fleet, request: Request) -> Needs:
     """The needs of a request in a fleet.
 

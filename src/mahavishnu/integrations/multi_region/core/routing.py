@@ -106,6 +106,11 @@ class RoutingDecision:
         return self.told.reasoning if self._say is None else self._say(self.region)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether region, strategy and revision alone give the reason, so that an answer may be kept for the next."""
+        return self._say is nearest_reasoning
+
+    @property
     def alternatives(self) -> tuple[str, ...]:
         """The ids of the other eligible regions, best first."""
         return tuple(region.region_id for region in self.told.order[1:])
@@ -232,8 +237,18 @@ def keep_current(order: list[RegionView], current: str | None, estimate: Key) ->
 
 
 def nearest_reasoning(winner: RegionView) -> str:
-    """What a decision by latency says that met nothing out of the ordinary."""
+    """What a decision by latency says when the client's place is known and it uses no region yet."""
     return f"Selected {winner.region_id} for lowest latency" + _caveat(winner)
+
+
+def unplaced_reasoning(winner: RegionView) -> str:
+    """What a decision by latency says when the client's place is not known."""
+    return f"Selected {winner.region_id} with {winner.health_score:.1f} health score (no user location)" + _caveat(winner)
+
+
+def plain_reasoning(strategy: RoutingStrategy, needs: Needs, winner: RegionView) -> str:
+    """What a decision by any other strategy that ranks regions says, when the client uses no region yet."""
+    return _reasoning(winner, strategy, needs) + _caveat(winner)
 
 
 def _led_by(winner: RegionView, eligible: list[RegionView]) -> list[RegionView]:

@@ -18,6 +18,7 @@ REGION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,62}")
 SCHEMES = ("http", "https", "tcp")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _COMMON_MISTAKES = {"UK": "GB", "EL": "GR"}
 
@@ -47,6 +48,8 @@ def validate_region(region: Region, known_ids: Collection[str], known_countries:
     check_endpoint(region.endpoint, "endpoint")
     _check_figures(region)
     _check_country(region.country, known_countries)
+    check_text(region.name, "name")
+    check_text(region.location, "location")
     if region.health is not None:
         check_health(region.health)
 
@@ -71,20 +74,57 @@ def check_endpoint(endpoint: object, field: str) -> str:
 
 def check_health(check: HealthCheck, field: str = "health") -> None:
     """Refuse a health check that could never pass, never fail or never run. Raises InvalidInputError."""
+    if not isinstance(check, HealthCheck):
+        raise InvalidInputError(field, check, "None, or a HealthCheck")
     parse_enum(ProbeKind, check.kind, f"{field}.kind")
     for name, (allowed, fits) in _HEALTH_NUMBERS.items():
         check_number(getattr(check, name), f"{field}.{name}", allowed, fits)
     if check.slow_ms is not None:
         check_number(check.slow_ms, f"{field}.slow_ms", f"None, or {_POSITIVE[0]}", _POSITIVE[1])
-    for name, count in (("fall", check.fall), ("rise", check.rise)):
-        if not _is_int(count) or count < 1:
-            raise InvalidInputError(f"{field}.{name}", count, "a whole number, 1 or more")
+    check_count(check.fall, f"{field}.fall")
+    check_count(check.rise, f"{field}.rise")
     if not isinstance(check.path, str) or not check.path.startswith("/") or _UNPRINTABLE.search(check.path):
         raise InvalidInputError(f"{field}.path", check.path, "a path that starts with '/', no spaces or line breaks")
     if check.url is not None:
         check_endpoint(check.url, f"{field}.url")
     _check_expectations(check, field)
     _check_headers(check.headers, f"{field}.headers")
+
+
+def check_count(value: object, field: str) -> int:
+    """A whole number of 1 or more. Raises InvalidInputError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise InvalidInputError(field, value, "a whole number, 1 or more")
+
+
+def check_text(value: object, field: str, allowed: str = "a text") -> str:
+    """A text that any store and any answer can carry; lone surrogates make it none. Raises InvalidInputError."""
+    if isinstance(value, str) and not _SURROGATE.search(value):
+        return value
+    raise InvalidInputError(field, value, allowed)
+
+
+def check_said(by: object, reason: object) -> None:
+    """Refuse an act that the log could put down to nobody (L19). Raises InvalidInputError."""
+    if not check_text(by, "by").strip():
+        raise InvalidInputError("by", by, "who does it, as text")
+    check_text(reason, "reason")
+
+
+def check_load(load: object) -> None:
+    """Refuse a load that is no finite number of 0 or more. Raises InvalidInputError."""
+    check_number(load, "current_capacity", *_NOT_NEGATIVE)
+
+
+def check_outcome(ok: object, latency_ms: object, service: object) -> None:
+    """Refuse the report of a real request that cannot be counted. Raises InvalidInputError."""
+    if not isinstance(ok, bool):
+        raise InvalidInputError("ok", ok, "True or False")
+    if latency_ms is not None:
+        check_number(latency_ms, "latency_ms", f"None, or {_NOT_NEGATIVE[0]}", _NOT_NEGATIVE[1])
+    if service is not None and not check_text(service, "service", "None, or the name of a service"):
+        raise InvalidInputError("service", service, "None, or the name of a service")
 
 
 def _check_figures(region: Region) -> None:

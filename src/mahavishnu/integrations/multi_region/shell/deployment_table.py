@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
 from typing import Any
 
 from mahavishnu.integrations.multi_region.core.deployment import DeploymentView, State
@@ -13,10 +13,17 @@ _AT_REST = frozenset({State.COMPLETED, State.HALTED, State.ROLLED_BACK})
 
 
 class DeploymentTable(dict[str, DeploymentView]):
-    """A dict of deployments by id that keeps its indexes, and wakes who waits for one of them to change."""
+    """A dict of deployments by id that keeps its indexes, and wakes who waits for one of them to change.
+
+    ``records``: the id of each service's plan of record, changed by ``point``; ``plans``: those plans; ``serving``: how
+    many of them have each region serve.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.records: dict[str, str] = {}
+        self.plans: dict[str, DeploymentView] = {}
+        self.serving: Counter[str] = Counter()
         self.movable: dict[str, None] = {}
         self.by_service: dict[str, dict[int, str]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
@@ -24,6 +31,8 @@ class DeploymentTable(dict[str, DeploymentView]):
     def __setitem__(self, name: str, view: DeploymentView) -> None:
         super().__setitem__(name, view)
         self.by_service.setdefault(view.service, {})[view.number] = name
+        if self.records.get(view.service) == name:
+            self._plan(view.service)
         if at_rest(view):
             self.movable.pop(name, None)
         else:
@@ -37,16 +46,32 @@ class DeploymentTable(dict[str, DeploymentView]):
         if isinstance(view, DeploymentView):
             self.movable.pop(name, None)
             self.by_service[view.service].pop(view.number, None)
+            self._plan(view.service)
         return view
+
+    def point(self, service: str, name: str | None) -> None:
+        """Make a deployment the plan of record of a service; None: it has none."""
+        if name is None:
+            self.records.pop(service, None)
+        else:
+            self.records[service] = name
+        self._plan(service)
+
+    def _plan(self, service: str) -> None:
+        """Keep ``plans`` and ``serving`` equal to what the tables say of a service."""
+        before, after = self.plans.get(service), self.get(self.records.get(service, ""))
+        if before is not None:
+            self.serving.subtract(before.active)
+        if after is not None:
+            self.serving.update(after.active)
+            self.plans[service] = after
+        else:
+            self.plans.pop(service, None)
 
     def newest(self, service: str) -> DeploymentView | None:
         """The deployment of a service that was asked for last."""
         numbers = self.by_service.get(service)
         return self[numbers[max(numbers)]] if numbers else None
-
-    def of_record(self, names: Mapping[str, str]) -> dict[str, DeploymentView]:
-        """The plans of record by service; ``names``: their ids by service."""
-        return {service: self[name] for service, name in names.items() if name in self}
 
     async def changed(self, name: str) -> None:
         """Wait until a deployment is written again, by whomever."""

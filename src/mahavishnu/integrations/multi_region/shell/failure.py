@@ -28,6 +28,7 @@ from mahavishnu.integrations.multi_region.core.health import HealthState
 from mahavishnu.integrations.multi_region.core.model import Phase, parse_enum
 from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Cause, Drain, Failure, lifted_by
 from mahavishnu.integrations.multi_region.core.safety import Rule
+from mahavishnu.integrations.multi_region.core.validation import check_said, check_text
 from mahavishnu.integrations.multi_region.errors import (
     FailoverRefusedError,
     InvalidInputError,
@@ -75,11 +76,12 @@ class FailureHandler:
         self.failover_timeout = settings.failover_timeout if failover_timeout is None else failover_timeout
         self.drain_timeout = settings.drain_timeout if drain_timeout is None else drain_timeout
         for name, value in (("failover_timeout", self.failover_timeout), ("drain_timeout", self.drain_timeout)):
-            if not value >= 0:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
                 raise InvalidInputError(name, value, "a number of seconds, 0 or more")
         self.events: deque[FailoverEvent] = deque(maxlen=KEPT_EVENTS)
         self.recoveries: deque[RecoveryEvent] = deque(maxlen=KEPT_EVENTS)
-        self._total = self._refused = 0
+        self._total = self._refused = self._recovered = 0
+        self._total_by_region: dict[str, int] = {}
         self._duration_sum_ms = 0.0
         self._verdicts: asyncio.Queue[Verdict] = asyncio.Queue()
         self._unsettled: dict[str, Verdict] = {}
@@ -115,6 +117,7 @@ class FailureHandler:
         FailoverRefusedError with the rule and the reasons (L6, L7, L9), and then nothing was changed.
         """
         self.region_manager.get_region(failed_region)
+        check_text(reason, "reason")
         under_way = self._under_way.get(failed_region)
         if under_way is not None:
             return await asyncio.shield(under_way)
@@ -156,6 +159,7 @@ class FailureHandler:
     ) -> FailoverEvent:
         """The same; without ``to_region`` the load goes to the nearest regions that may take it and have room."""
         chosen = parse_enum(FailoverStrategy, strategy, "strategy")
+        check_said(by, reason)
         self._check_ends(from_region, to_region)
         return await self._fail_over(from_region, to_region, chosen, reason, Cause.OPERATOR, None, by, override)
 
@@ -165,6 +169,7 @@ class FailureHandler:
         Raises UnknownRegionError; RefusedError when it was not failed over or is not healthy.
         """
         self.region_manager.get_region(region_id)
+        check_said(by, reason)
         view = self.region_manager.snapshot().regions[region_id]
         if view.failed_over is None:
             raise RefusedError("not_failed_over", f"{region_id} was not failed over")
@@ -176,16 +181,13 @@ class FailureHandler:
 
     def get_failover_stats(self) -> dict[str, Any]:
         """Failovers so far, refused ones, recoveries, and durations in ms."""
-        by_region: dict[str, int] = {}
-        for event in self.events:
-            by_region[event.from_region] = by_region.get(event.from_region, 0) + 1
         return {
             "total_failovers": self._total,
             "refused_failovers": self._refused,
-            "total_recoveries": len(self.recoveries),
+            "total_recoveries": self._recovered,
             "average_duration_ms": self._duration_sum_ms / self._total if self._total else 0.0,
             "total_duration_ms": self._duration_sum_ms,
-            "failovers_by_region": by_region,
+            "failovers_by_region": dict(self._total_by_region),
             "failed_over_regions": sorted(self.region_manager.registry.failures),
         }
 
@@ -198,7 +200,7 @@ class FailureHandler:
         return plan_failover(self.region_manager.snapshot(), from_region, to_region, lifted)
 
     def _check_ends(self, from_region: str, to_region: str | None) -> None:
-        for region_id in filter(None, (from_region, to_region)):
+        for region_id in (from_region,) if to_region is None else (from_region, to_region):
             self.region_manager.get_region(region_id)
         if from_region == to_region:
             raise InvalidInputError("to_region", to_region, "another region than from_region")
@@ -247,7 +249,7 @@ class FailureHandler:
             if isinstance(plan, Refusal):
                 self._refuse(source, plan, reason, by)
             at = self._clock.now()
-            failure = Failure(cause, reason, by, at, moved=self._moved(plan))
+            failure = Failure(self._whose_word(source, cause), reason, by, at, moved=self._moved(plan))
             record = self._record(plan, failure, strategy, override, _ms(first_sign, began))
             return plan, at, await self.region_manager.mark_failed(source, failure, record, override)
 
@@ -260,6 +262,7 @@ class FailureHandler:
         event = self._event(plan, strategy, cause, reason, started_at, first_sign, began, revision)
         self.events.append(event)
         self._total += 1
+        self._total_by_region[source] = self._total_by_region.get(source, 0) + 1
         self._duration_sum_ms += event.duration_ms
         return event
 
@@ -342,6 +345,11 @@ class FailureHandler:
             text = f"{what}: the store did not acknowledge within {self.failover_timeout:g} s; the outcome is unknown"
             raise UnavailableError(text) from err
 
+    def _whose_word(self, source: str, cause: Cause) -> Cause:
+        """Whose failover it is: what a person has moved away already, automation does not give back (L11)."""
+        standing = self.region_manager.registry.failures.get(source)
+        return Cause.OPERATOR if standing is not None and standing.cause is Cause.OPERATOR else cause
+
     def _moved(self, plan: FailoverPlan) -> dict[str, float]:
         before = self.region_manager.registry.failures.get(plan.source)
         moved = dict(before.moved) if before is not None else {}
@@ -386,6 +394,7 @@ class FailureHandler:
         await self.region_manager.clear_failed(region_id, record, keep)
         self._give_load_back(region_id, failure)
         self.recoveries.append(event)
+        self._recovered += 1
         return event
 
     def _give_load_back(self, region_id: str, failure: Failure) -> None:
@@ -450,6 +459,9 @@ class FailureHandler:
         if view is None:
             return
         if verdict.after is Phase.DOWN and view.phase is Phase.DOWN and not self._failed_over(region_id):
+            if self.region_manager.snapshot().frozen is not None:
+                self._unsettled[region_id] = verdict  # looked at again until automation may act
+                return
             await self._fail_over(
                 region_id, None, FailoverStrategy.IMMEDIATE, verdict.reason, Cause.VERDICT, verdict.doubt_since
             )
@@ -466,6 +478,8 @@ class FailureHandler:
         failure = self.region_manager.registry.failures[region_id]
         if failure.cause is not Cause.VERDICT or self.region_manager.snapshot().frozen is not None:
             return
+        if not self.region_manager.monitor.proven(region_id):
+            return  # the review looks again
         waiting = waiting_services(self.region_manager.snapshot(), region_id)
         if failure.services is not None:
             waiting = tuple(name for name in waiting if name in failure.services)

@@ -95,7 +95,7 @@ class Follower:
             except UnavailableError as err:
                 if not lost:
                     log.warning("store lost: what was last known stands", error=str(err))
-                lost = True
+                after, lost = None, True  # it may come back as another one: restored from a backup
                 await self._clock.sleep(RETRY_S)
 
     def _take(self, changes: Changes) -> None:

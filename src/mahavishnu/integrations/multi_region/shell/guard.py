@@ -16,6 +16,7 @@ from mahavishnu.integrations.multi_region.core.safety import (
     Removal,
     Violation,
     automatic_violation,
+    in_service,
     serves_as,
     still_out,
 )
@@ -99,13 +100,18 @@ class ServingGuard:
             self._hold(region_id, violation, serves_as(violation, standing))
             return
         now = self._clock.monotonic()
-        fleet = self._registry.fleet()
-        removal = Removal(region_id, now, fleet.regions[region_id].max_capacity)
-        self._removals = (*still_out(self._removals, now, fleet.limits.window_s), removal)
+        fleet = _with_standing(self._registry.fleet(), region_id, standing)
+        self._removals = still_out(self._removals, now, fleet.limits.window_s)
+        if in_service(fleet.regions[region_id]):
+            others = (removal for removal in self._removals if removal.region_id != region_id)
+            self._removals = (*others, Removal(region_id, now, fleet.regions[region_id].max_capacity))
         self._tell(Verdict(region_id, standing, Phase.DOWN, reason, doubt_since))
 
     def _violation(self, region_id: str, standing: Phase = Phase.UNKNOWN) -> Violation | None:
+        """Which rule forbids it; none for a region that serves nobody anyway: nothing is taken away."""
         fleet = _with_standing(self._registry.fleet(), region_id, standing)
+        if not in_service(fleet.regions[region_id]):
+            return None
         return automatic_violation(fleet, region_id, self._removals, self._clock.monotonic())
 
     def _hold(self, region_id: str, violation: Violation, phase: Phase) -> None:

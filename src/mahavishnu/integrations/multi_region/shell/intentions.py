@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Iterable, Mapping
 
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
@@ -34,7 +33,6 @@ from mahavishnu.integrations.multi_region.core.validation import validate_region
 from mahavishnu.integrations.multi_region.core.vocabulary import check_policy_rules
 from mahavishnu.integrations.multi_region.errors import (
     DuplicateRegionError,
-    InvalidInputError,
     RefusedError,
     StaleRevisionError,
     UnknownRegionError,
@@ -99,6 +97,10 @@ class Intentions:
             if service.deployment is not None and region_id in service.deployment.regions:
                 text = f"service {service.name} runs in {region_id}: change or remove the service first"
                 raise RefusedError("region_in_use", text)
+        for plan in self._registry.deployments.plans.values():
+            if region_id in plan.active:
+                text = f"{region_id} serves {plan.service} in deployment {plan.deployment_id}: deploy elsewhere first"
+                raise RefusedError("region_in_use", text)
         if region_key(region_id) not in self._registry.documents:  # put into the table by hand: nobody else knows it
             del self._registry.regions[region_id]
             return
@@ -137,11 +139,6 @@ class Intentions:
         if changes and not dry_run:
             self._take_over(changes, await self._write(changes, actor))
         return changes
-
-    def check_load(self, load: float) -> None:
-        """Refuse a load that is no number of 0 or more."""
-        if isinstance(load, bool) or not isinstance(load, int | float) or not 0 <= load < math.inf:
-            raise InvalidInputError("current_capacity", load, "a number of 0 or more")
 
     def _check_rules(self, policy: DataPlacementPolicy, regions: Iterable[Region]) -> None:
         facts = catalog_facts() | {region.region_id: facts_of(region) for region in regions} if policy.rules else {}

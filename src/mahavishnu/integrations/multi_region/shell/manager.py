@@ -27,6 +27,7 @@ from mahavishnu.integrations.multi_region.core.model import (
 )
 from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Drain, Failure, Freeze
 from mahavishnu.integrations.multi_region.core.safety import in_service
+from mahavishnu.integrations.multi_region.core.validation import check_count, check_load, check_outcome
 from mahavishnu.integrations.multi_region.errors import UnknownRegionError
 from mahavishnu.integrations.multi_region.ports.clock import Clock, SystemClock
 from mahavishnu.integrations.multi_region.ports.probe import Probe
@@ -82,7 +83,9 @@ class RegionManager:
             clock=self.clock,
             probe=probe,
             default_check=self.health_check,
-            breaker_threshold=circuit_breaker_threshold or settings.circuit_breaker_threshold,
+            breaker_threshold=settings.circuit_breaker_threshold
+            if circuit_breaker_threshold is None
+            else check_count(circuit_breaker_threshold, "circuit_breaker_threshold"),
             blind_share=lambda: self.registry.limits.blind_share,
             hooks=MonitorHooks(self.guard.changed, self._blindness_changed, self.guard.review),
             dice=dice,
@@ -143,7 +146,7 @@ class RegionManager:
         return await self._intentions.update(region, actor)
 
     async def unregister_region(self, region_id: str, *, actor: str = "library") -> None:
-        """Remove a region. Raises UnknownRegionError; RefusedError while a service or policy names it."""
+        """Remove a region. Raises UnknownRegionError; RefusedError while a service or deployment uses it."""
         await self._intentions.unregister(region_id, actor)
         self._table_changed()
 
@@ -223,14 +226,18 @@ class RegionManager:
     def report_outcome(
         self, region_id: str, ok: bool, latency_ms: float | None = None, service: str | None = None
     ) -> None:
-        """Tell how a real request to a region went, for a service when known (L4). Raises UnknownRegionError."""
+        """Tell how a real request to a region went, for a service when known (L4).
+
+        Raises UnknownRegionError, InvalidInputError; then nothing was counted.
+        """
         self.get_region(region_id)
+        check_outcome(ok, latency_ms, service)
         self.evidence.count(region_id, ok, latency_ms, service)
         self.monitor.report(region_id, ok, latency_ms)
 
     def report_load(self, region_id: str, load: float) -> None:
         """Tell a region's load now, in the unit of its limit. Raises UnknownRegionError, InvalidInputError."""
-        self._intentions.check_load(load)
+        check_load(load)
         self.get_region(region_id).current_capacity = load
 
     def doubt_since(self, region_id: str) -> float | None:
@@ -359,6 +366,6 @@ class RegionManager:
         why = (
             "most targets fail at once: the observer is distrusted, regions are kept"
             if blind
-            else "targets answer again"
+            else "most of the targets that are not down answer"
         )
         self.recorder.soon(Event(kind, self.clock.now(), "observer", reason=why, details={"failing": failing}))

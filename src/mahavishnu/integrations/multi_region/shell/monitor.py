@@ -121,6 +121,11 @@ class HealthMonitor:
             self._count(region_id, result, check)
         return self.states.get(region_id, HealthState())
 
+    def proven(self, region_id: str) -> bool:
+        """Whether as many good results in a row as ``rise`` asks speak for a region; after a restart none do (L3)."""
+        state = self.states.get(region_id, HealthState())
+        return max(state.passes, state.clean) >= self.check_of(region_id).rise
+
     def report(self, region_id: str, ok: bool, latency_ms: float | None) -> None:
         """Count one real request."""
         before = self.states.get(region_id, HealthState())

@@ -23,7 +23,12 @@ from mahavishnu.integrations.multi_region.core.overrides import (
     lifted_by,
 )
 from mahavishnu.integrations.multi_region.core.safety import Rule, in_service
-from mahavishnu.integrations.multi_region.errors import FailoverRefusedError, RefusedError, StaleRevisionError
+from mahavishnu.integrations.multi_region.core.validation import check_said
+from mahavishnu.integrations.multi_region.errors import (
+    FailoverRefusedError,
+    RefusedError,
+    StaleRevisionError,
+)
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 
 from .journal import Journal
@@ -62,6 +67,7 @@ class Operations:
         return await act()
 
     async def _drain(self, region_id: str, by: str, reason: str, override: BreakGlass | None, finished: bool) -> Drain:
+        check_said(by, reason)
         standing = self._registry.drains.get(region_id)
         if standing is None:
             self._check_may_leave(region_id, override)
@@ -76,6 +82,7 @@ class Operations:
 
     async def undrain(self, region_id: str, by: str, reason: str) -> None:
         """Lift a drain."""
+        check_said(by, reason)
         standing = self._registry.drains.get(region_id)
         if standing is None:
             raise RefusedError("not_drained", f"{region_id} is not drained")
@@ -84,6 +91,7 @@ class Operations:
 
     async def freeze(self, by: str, reason: str) -> Freeze:
         """Stop automation."""
+        check_said(by, reason)
         freeze = Freeze(by, reason, self._clock.now())
         document = asdict(freeze)
         event = self._event(EventKind.AUTOMATION_FROZEN, "automation", by, reason, self._standing_freeze(), document)
@@ -92,6 +100,7 @@ class Operations:
 
     async def unfreeze(self, by: str, reason: str) -> None:
         """Let automation act again."""
+        check_said(by, reason)
         if self._registry.freeze is None:
             raise RefusedError("not_frozen", "automation is not frozen")
         event = self._event(EventKind.AUTOMATION_UNFROZEN, "automation", by, reason, self._standing_freeze(), None)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
@@ -20,9 +18,8 @@ from mahavishnu.integrations.multi_region.core.deployment import (
     Step,
     Waves,
 )
-from mahavishnu.integrations.multi_region.core.election import ELECTIONS, Leader, elect
-from mahavishnu.integrations.multi_region.core.events import Event, EventKind
-from mahavishnu.integrations.multi_region.core.model import DeploymentType, FailbackMode, Phase, parse_enum
+from mahavishnu.integrations.multi_region.core.election import Leader
+from mahavishnu.integrations.multi_region.core.model import DeploymentType, FailbackMode, parse_enum
 from mahavishnu.integrations.multi_region.core.proposals import (
     check_gates,
     check_regions,
@@ -39,11 +36,9 @@ from mahavishnu.integrations.multi_region.core.rollout import (
     return_obstacle,
     rolled_back,
 )
-from mahavishnu.integrations.multi_region.core.safety import in_service
 from mahavishnu.integrations.multi_region.errors import (
     InvalidInputError,
     MultiRegionError,
-    NoEligibleRegionError,
     RefusedError,
     StaleRevisionError,
     UnavailableError,
@@ -51,92 +46,18 @@ from mahavishnu.integrations.multi_region.errors import (
 )
 from mahavishnu.integrations.multi_region.ports.executor import Executor
 
+from .declared import Declared
+from .elections import hold_election
+from .live import Deployment, summary
 from .manager import RegionManager
 from .rollouts import Rollouts
 
-ELECTION_TRIES = 20
-"""How often an election that lost the race for its term, or a proposal that lost its name, is tried again."""
+__all__ = ["Deployment", "DeploymentOrchestrator", "summary"]
+
+NAMING_TRIES = 20
+"""How often a proposal that lost its name to another process is given a new one."""
 
 log = structlog.get_logger(__name__)
-
-
-class Deployment:
-    """A live deployment: reads are of this moment; it can be awaited and rolled back."""
-
-    def __init__(self, orchestrator: DeploymentOrchestrator, deployment_id: str) -> None:
-        self._orchestrator = orchestrator
-        self.deployment_id = deployment_id
-
-    def __repr__(self) -> str:
-        return f"<Deployment {self.deployment_id}: {self.strategy.value}, {self.state.value}>"
-
-    @property
-    def view(self) -> DeploymentView:
-        """The deployment as it stands, frozen."""
-        return self._orchestrator.region_manager.registry.deployments[self.deployment_id]
-
-    @property
-    def service(self) -> str:
-        """The service that it steers."""
-        return self.view.service
-
-    @property
-    def strategy(self) -> DeploymentType:
-        """Which of the strategies it follows."""
-        return self.view.strategy
-
-    @property
-    def regions(self) -> list[str]:
-        """Its regions, in the order they were given."""
-        return list(self.view.regions)
-
-    @property
-    def state(self) -> State:
-        """Where it stands."""
-        return self.view.state
-
-    @property
-    def held(self) -> str | None:
-        """Why it does not go on, None when nothing is in the way."""
-        return self.view.held
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """Each region's share of the traffic, 0..1."""
-        return self.view.weights
-
-    @property
-    def roles(self) -> dict[str, str]:
-        """Each region's role: ``active``, ``standby``, ``blue``, ``green``, or ``out``: no part in the traffic."""
-        return self.view.roles()
-
-    @property
-    def term(self) -> int:
-        """Fencing term: it grows with each change of who takes traffic."""
-        return self.view.term
-
-    @property
-    def history(self) -> tuple[Step, ...]:
-        """The transitions so far, oldest first: when (seconds since the epoch), to which state, and why."""
-        return self.view.history
-
-    @property
-    def of_record(self) -> bool:
-        """Whether it is the plan of record of its service."""
-        return self._orchestrator.region_manager.registry.of_record.get(self.service) == self.deployment_id
-
-    async def settled(self, timeout_s: float | None = None) -> State:
-        """Wait until traffic is where it is meant to be; the state then. Raises TimeoutError after ``timeout_s``."""
-        async with asyncio.timeout(timeout_s):
-            return (await self._orchestrator.rollouts.settled(self.deployment_id)).state
-
-    async def rollback(self, *, by: str = "library", reason: str = "") -> None:
-        """Put traffic back where it was; needs nothing from any region. Raises RefusedError when it cannot."""
-        await self._orchestrator.rollback(self.deployment_id, by=by, reason=reason)
-
-    async def fail_back(self, *, by: str = "library", reason: str = "") -> None:
-        """Hand an active-passive service back to its primary. Raises RefusedError when that cannot take it."""
-        await self._orchestrator.fail_back(self.deployment_id, by=by, reason=reason)
 
 
 class DeploymentOrchestrator:
@@ -151,12 +72,15 @@ class DeploymentOrchestrator:
     ) -> None:
         self.region_manager = region_manager
         self.rollouts = Rollouts(region_manager, executor, interval_s)
+        self._declared = Declared(region_manager, self.rollouts)
+        self.rollouts.before_turn = self._declared.follow
         self._executor = executor
         self._clock = region_manager.clock
         self._numbers: dict[str, int] = {}
 
     async def initialize(self) -> None:
-        """Take up every deployment that the store holds, where it was. Safe to call twice."""
+        """Take up every deployment that the store holds, where it was, and what is declared. Safe to call twice."""
+        await self.adopt_declared()
         self.rollouts.start()
 
     async def close(self) -> None:
@@ -262,33 +186,16 @@ class DeploymentOrchestrator:
         Raises UnknownRegionError, InvalidInputError; NoEligibleRegionError when no candidate is in service.
         """
         names = check_regions(regions, "regions", self.region_manager.regions)
-        key = ELECTIONS + election
-        for _ in range(ELECTION_TRIES):
-            fleet = self.region_manager.snapshot()
-            able = [fleet.regions[r] for r in names if in_service(fleet.regions[r]) and _known(fleet.regions[r].phase)]
-            if not able:
-                reasons = {r: f"is {fleet.regions[r].phase.value}, {fleet.regions[r].admin.value}" for r in names}
-                raise NoEligibleRegionError("no candidate can lead", reasons, policy_bound=False)
-            before = self.region_manager.registry.documents.get(key)
-            leader = elect(able, 1 if before is None else before["term"] + 1)
-            document = {"leader": str(leader), "term": leader.term}
-            event = Event(
-                EventKind.LEADER_ELECTED,
-                self._clock.now(),
-                election,
-                reason=leader.reason,
-                before=before,
-                after=document,
-            )
-            try:
-                await self.region_manager.write_documents({key: document}, [event])
-            except StaleRevisionError:
-                await self.region_manager.reread([key])
-                continue
-            return leader
-        raise UnavailableError(f"election {election}: lost {ELECTION_TRIES} races for a term")
+        return await hold_election(self.region_manager, names, election)
 
     # --- beyond the spec ----------------------------------------------------------------------
+
+    async def adopt_declared(self) -> None:
+        """Make what services declare their plans of record at once, instead of in the next turn.
+
+        A declaration is taken up once; after that the service's newer deployments stand until it changes.
+        """
+        await self._declared.adopt()
 
     def list_deployments(self) -> list[Deployment]:
         """Every deployment, oldest first."""
@@ -409,6 +316,9 @@ class DeploymentOrchestrator:
         failure = parse_enum(OnFailure, on_failure, "on_failure")
         runs = {region: Run(RunState.PENDING, view.created_at) for wave in plan.groups for region in wave}
         begun = Step(view.created_at, State.PREPARING, f"begun by {by}")
+        await self._declared.follow()  # what was declared before this was asked for is the older one
+        if view.deployment_id in self.region_manager.registry.deployments:
+            view = self._renamed(view)
         view = await self._stored(replace(view, waves=plan, runs=runs, on_failure=failure, history=(begun,)), by)
         self.rollouts.start()
         await self._drive(view.deployment_id)
@@ -416,14 +326,14 @@ class DeploymentOrchestrator:
 
     async def _stored(self, view: DeploymentView, by: str) -> DeploymentView:
         """The proposal as it was stored: under another id when somebody took its own meanwhile."""
-        for _ in range(ELECTION_TRIES):
+        for _ in range(NAMING_TRIES):
             try:
                 await self.rollouts.write(None, view, by)
                 return view
             except StaleRevisionError:
                 await self.rollouts.reread(view)
                 view = self._renamed(view)
-        raise UnavailableError(f"{view.service}: others were first {ELECTION_TRIES} times; nothing was deployed")
+        raise UnavailableError(f"{view.service}: others were first {NAMING_TRIES} times; nothing was deployed")
 
     def _renamed(self, view: DeploymentView) -> DeploymentView:
         own = view.service == view.deployment_id
@@ -436,25 +346,3 @@ class DeploymentOrchestrator:
             await self.rollouts.drive(deployment_id)
         except MultiRegionError as err:
             log.warning("deployment not advanced", deployment=deployment_id, error=str(err))
-
-
-def _known(phase: Phase) -> bool:
-    return phase in (Phase.HEALTHY, Phase.DEGRADED, Phase.UNKNOWN)
-
-
-def summary(deployments: Iterable[Deployment]) -> list[dict[str, Any]]:
-    """Deployments as plain data, for people and programs that list them."""
-    return [
-        {
-            "deployment_id": d.deployment_id,
-            "service": d.service,
-            "strategy": d.strategy.value,
-            "state": d.state.value,
-            "held": d.held,
-            "weights": d.weights,
-            "roles": d.roles,
-            "term": d.term,
-            "of_record": d.of_record,
-        }
-        for d in deployments
-    ]

@@ -6,15 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mahavishnu.integrations.multi_region.core.eligibility import in_force, objection
-from mahavishnu.integrations.multi_region.core.model import (
-    DeploymentSpec,
-    DeploymentType,
-    Fleet,
-    RegionView,
-    RoutingStrategy,
-)
+from mahavishnu.integrations.multi_region.core.model import Fleet, RegionView, RoutingStrategy
 from mahavishnu.integrations.multi_region.core.ranking import KEYS, TIER, RankInput, turn_of
-from mahavishnu.integrations.multi_region.core.request import Needs
+from mahavishnu.integrations.multi_region.core.request import Needs, shares_of
 
 from .sites import Answer, Sites
 
@@ -23,7 +17,6 @@ ALONE = frozenset({RoutingStrategy.CAPACITY_BASED, RoutingStrategy.COST_BASED, R
 
 TIERS = max(TIER.values()) + 1
 
-_NO_DEPLOYMENT = DeploymentSpec(DeploymentType.ACTIVE_ACTIVE, ())
 
 _OUT = -1
 """The tier of a region that may not serve."""
@@ -35,7 +28,8 @@ class Part:
     """Regions that take traffic together under one set of needs: a deployment's group, or all of them.
 
     ``best``: a bit for each region of the best tier that has any. ``open_sites``: a bit for each site with such a
-    region. ``chosen``: by site, the index of the region that stands for it. ``answers``: by cell, what was compiled.
+    region. ``chosen``: by site, the index of the region that stands for it. ``answers``: by cell, what was compiled;
+    ``arrays``: a place for what batches compile.
     """
 
     def __init__(self, weight: float, members: frozenset[str] | None) -> None:
@@ -46,6 +40,7 @@ class Part:
         self.open_sites = 0
         self.chosen: list[int] = []
         self.answers: dict[int, Answer] = {}
+        self.arrays: object = None
         self._indices: list[int] = []
         self._winners: dict[RoutingStrategy, int] = {}
         self._shares: tuple[list[int], list[float]] | None = None
@@ -75,7 +70,7 @@ class Part:
     def place(self, views: Sequence[RegionView], sites: Sites) -> None:
         """Regions stand elsewhere, or more was learned of them: forget what was compiled, choose for each site anew."""
         self._views = views
-        self.answers = {}
+        self.answers, self.arrays = {}, None
         self.open_sites, self.chosen = 0, [_NOBODY] * len(sites.all)
         for site in {sites.of_region[index] for index in indices_of(self.best)}:
             self._choose(site, sites.all[site].members)
@@ -89,7 +84,7 @@ class Part:
         chosen = able[0] if len(able) == 1 else min(able, key=self._rank, default=_NOBODY)
         if (chosen == _NOBODY) is not (self.chosen[site] == _NOBODY):
             self.open_sites ^= 1 << site
-            self.answers = {}
+            self.answers, self.arrays = {}, None
         self.chosen[site] = chosen
 
     def rank(self, site: int) -> tuple[float, str]:
@@ -202,9 +197,7 @@ class Compiled:
     def weights(self) -> Mapping[str, float]:
         """The shares of the service's regions: by its plan of record, else as declared; empty for none."""
         if self._weights is None:
-            needs = self.needs
-            declared = needs.service.deployment if needs.service is not None else None
-            self._weights = (needs.deployment or declared or _NO_DEPLOYMENT).weights
+            self._weights = shares_of(self.needs.service, self.needs.deployment)
         return self._weights
 
     def _move(self, needs: Needs, views: Sequence[RegionView], indices: Iterable[int]) -> None:

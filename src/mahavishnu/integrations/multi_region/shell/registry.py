@@ -150,7 +150,7 @@ class Registry:
         self.policies: dict[str, DataPlacementPolicy] = {}
         self.placements: dict[str, tuple[str, ...]] = {}
         self.deployments = DeploymentTable()
-        self.of_record: dict[str, str] = {}
+        self.of_record = self.deployments.records
         self.limits = self._undeclared_limits = limits
         self.drains: dict[str, Drain] = {}
         self.failures: dict[str, Failure] = {}
@@ -292,7 +292,7 @@ class Registry:
             OVERRIDES: self._place_drain,
             FAILURES: self._place_failure,
             DEPLOYMENTS: lambda name, d: _put(self.deployments, name, d and deployment_from_document(d)),
-            OF_RECORD: lambda name, d: _put(self.of_record, name, d and d["deployment"]),
+            OF_RECORD: lambda name, d: self.deployments.point(name, d and d["deployment"]),
             PLACEMENTS: lambda name, d: _put(self.placements, name, d and tuple(d["regions"])),
             BINDINGS: self._place_binding,
             CLASSES: _leave,
@@ -321,7 +321,7 @@ class Registry:
         return _Rules(
             services=MappingProxyType(dict(self.services)),
             policies=MappingProxyType({pid: PolicyView.of(policy) for pid, policy in self.policies.items()}),
-            deployments=MappingProxyType(self.deployments.of_record(self.of_record)),
+            deployments=MappingProxyType(dict(self.deployments.plans)),
             bindings=MappingProxyType(dict(self.bindings)),
         )
 

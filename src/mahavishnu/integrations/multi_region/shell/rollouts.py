@@ -6,9 +6,9 @@ One turn looks at every deployment that may move. Nothing is in timers: a turn a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -22,6 +22,7 @@ from mahavishnu.integrations.multi_region.core.deployment import (
 )
 from mahavishnu.integrations.multi_region.core.eligibility import in_force
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
+from mahavishnu.integrations.multi_region.core.model import Fleet
 from mahavishnu.integrations.multi_region.core.obstacles import Seen
 from mahavishnu.integrations.multi_region.core.request import Needs, Request, needs_of
 from mahavishnu.integrations.multi_region.core.rollout import advance
@@ -36,7 +37,10 @@ MAX_TRANSITIONS = 20
 """Transitions of one deployment in one turn; more would be a loop in the table."""
 
 AT_A_STRETCH = 50
-"""Deployments looked at before others get the event loop: a few milliseconds."""
+"""Deployments looked at before others get the event loop: a millisecond or two."""
+
+AT_ONCE = 32
+"""Deployments written at once in a turn: enough to fill each commit, few enough not to hold up the event loop."""
 
 TRIES = 20
 """How often a change that lost the race to another process is decided again."""
@@ -44,8 +48,25 @@ TRIES = 20
 log = structlog.get_logger(__name__)
 
 
+class _Look(NamedTuple):
+    """What a deployment's next step hangs on, where no evidence and no work in regions is waited for."""
+
+    view: DeploymentView
+    fleet: Fleet
+    due: bool
+
+    def same_as(self, other: _Look | None) -> bool:
+        """Whether looking again would find what was found before."""
+        if other is None or self.view.gates.analyse or self.view.state in (State.PREPARING, State.ROLLING_BACK):
+            return False
+        return self.view is other.view and self.fleet is other.fleet and self.due == other.due
+
+
 class Rollouts:
-    """Owns the loop over deployments. Several processes may drive the same ones: a transition happens once."""
+    """Owns the loop over deployments. Several processes may drive the same ones: a transition happens once.
+
+    ``before_turn``: awaited at the beginning of each turn.
+    """
 
     def __init__(self, manager: RegionManager, executor: Executor | None, interval_s: float) -> None:
         self._manager = manager
@@ -53,7 +74,10 @@ class Rollouts:
         self._work = RegionWork(manager, executor, self.change, self._look)
         self._task: asyncio.Task[None] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
+        self._looks: dict[str, _Look] = {}
         self._wake = asyncio.Event()
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self.before_turn: Callable[[], Awaitable[None]] | None = None
 
     def start(self) -> None:
         """Begin to turn. Safe to call twice."""
@@ -72,6 +96,8 @@ class Rollouts:
 
     async def turn(self) -> None:
         """Every deployment that may move makes the transitions that are due."""
+        if self.before_turn is not None:
+            await self.before_turn()
         due = []
         for count, deployment_id in enumerate(list(self._manager.registry.deployments.movable), 1):
             if self._is_due(deployment_id):
@@ -145,6 +171,7 @@ class Rollouts:
             in_force(fleet, needs),
             samples=self._manager.evidence.since(mark_of(view), view.service, view.regions),
             serving=_shares(needs),
+            services=registry.deployments.serving,
             replaced_by=newest.deployment_id if newest is not None and newer else None,
             returns_to=registry.deployments.get(view.supersedes or ""),
         )
@@ -158,27 +185,24 @@ class Rollouts:
     def _is_due(self, deployment_id: str) -> bool:
         """Whether there is something to write for it: asked for every deployment in every turn, and cheap."""
         view = self._manager.registry.deployments.get(deployment_id)
-        if view is None or not self._may_move(view) or self._sleeps(view):
+        if view is None or not self._may_move(view):
+            return False
+        at = _Look(view, self._manager.snapshot(), self._manager.clock.now() >= view.due_at)
+        if at.same_as(self._looks.get(deployment_id)):
             return False
         after = advance(view, self.seen(view), self._manager.clock.now())
-        if after is view:
-            self._work.follow(view)
-        elif _only_remembered(view, after):
+        if after is not view:
+            if not _only_remembered(view, after):
+                return True
             self._manager.registry.remember(after)
-            self._work.follow(after)
-        else:
-            return True
+        self._looks[deployment_id] = at._replace(view=after)
+        self._work.follow(after)
         return False
-
-    def _sleeps(self, view: DeploymentView) -> bool:
-        """Whether it bakes, its time is not up, and nothing newer takes its place."""
-        newest = self._manager.registry.deployments.newest(view.service)
-        alone = newest is None or newest.number == view.number
-        return view.state is State.BAKING and self._manager.clock.now() < view.due_at and alone
 
     async def _drive_or_log(self, deployment_id: str) -> None:
         try:
-            await self.drive(deployment_id)
+            async with self._at_once:
+                await self.drive(deployment_id)
         except MultiRegionError as err:
             log.warning("deployment not advanced", deployment=deployment_id, error=str(err))
 

@@ -6,8 +6,9 @@ regions; both give the same answer. A decision's reason is worked out when it is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from mahavishnu.integrations.multi_region.core.latency import keeps
@@ -20,7 +21,7 @@ from mahavishnu.integrations.multi_region.core.model import (
     parse_enum,
 )
 from mahavishnu.integrations.multi_region.core.ranking import Key, RankInput, turn_of
-from mahavishnu.integrations.multi_region.core.request import Request, parse_requirements
+from mahavishnu.integrations.multi_region.core.request import Request, shares_of
 from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.core.routing import (
     NEAREST,
@@ -29,24 +30,23 @@ from mahavishnu.integrations.multi_region.core.routing import (
     Told,
     decide,
     explain,
+    nearest_reasoning,
+    plain_reasoning,
+    unplaced_reasoning,
 )
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, NoEligibleRegionError
-from mahavishnu.integrations.multi_region.facts import places
 from mahavishnu.integrations.multi_region.ports.geoip import GeoIp
 
-from .batch import Numbers, RouteBatch, route_batch
+from .batch import Batch, Numbers, RouteBatch, read_places
+from .contexts import ContextReader
 from .manager import RegionManager
+from .measurements import Measurements
 from .parts import ALONE, Compiled, Part
 from .table import PLAIN, RoutingTable
 from .tally import Kind, Tally, turns_matter
 
 _LATENCY = RoutingStrategy.LATENCY_BASED
 _WEIGHTED = RoutingStrategy.WEIGHTED
-
-_SHAPED = frozenset({"user_location", "country", "service", "compliance_requirements"})
-"""What a context may say for its shape to be remembered: all of it but the location."""
-
-_MAX_SHAPES = 1_000
 
 _ONE = 1
 
@@ -56,16 +56,17 @@ MAX_CANDIDATES = 100
 class RegionAwareRouter:
     """Routes requests to regions by one of the strategies, among eligible regions only.
 
-    ``geoip``: looks up the ``ip`` of a request context; without it, such a context is refused.
+    ``geoip``: looks up the ``ip`` of a request context; without it, such a context is refused. ``measurements``: takes
+    measured round trips, many at a time.
     """
 
     def __init__(self, region_manager: RegionManager, *, geoip: GeoIp | None = None) -> None:
         self.region_manager = region_manager
         self._registry = region_manager.registry
         self._book = region_manager.round_trips
-        self._geoip = geoip
+        self._contexts = ContextReader(geoip)
+        self.measurements = Measurements(region_manager, self._contexts)
         self._tally = Tally()
-        self._shapes: dict[tuple[Any, ...], Request] = {}
         self._table = RoutingTable(region_manager.snapshot(), self._book.model, self._book.corrections)
         self._counted = self._table.ids
         self._nearest_counts = [0] * len(self._counted)
@@ -121,6 +122,8 @@ class RegionAwareRouter:
                         fleet.revision,
                         self._tell_nearest,
                         (fleet, table.corrections, latitude, longitude),
+                        _ONE,
+                        nearest_reasoning,
                     )
             except (KeyError, TypeError):
                 pass
@@ -141,21 +144,23 @@ class RegionAwareRouter:
         context, and holds for all. Other tasks run meanwhile. Raises what ``route`` raises; an InvalidInputError names
         the first position that is not allowed.
         """
-        request = Request(
-            service=service,
-            requirements=parse_requirements(compliance_requirements),
-        )
+        context = {"service": service, "compliance_requirements": compliance_requirements}
+        request = self._contexts.parse({key: value for key, value in context.items() if value is not None})
+        places = await read_places(latitudes, longitudes)
         fleet = self._registry.fleet()
         if fleet is not self._table.fleet or self._book.corrections is not self._table.corrections:
             self._follow(fleet)
         chosen = self._strategy(fleet, request, strategy)
-        entry = self._table.entry(request)
-        return await route_batch(self._table, entry, request, chosen, self._tally, latitudes, longitudes)
+        turn = self._begin_batch(fleet, request, chosen, len(places[0]))
+        found, counts = await Batch(self._table, self._table.entry(request), chosen, turn).decide(*places)
+        for index in counts.nonzero()[0].tolist():
+            self._tally.count(found.region_ids[index], chosen.value, int(counts[index]))
+        return found
 
     def explain(self, request_context: Mapping[str, Any], strategy: RoutingStrategy | str | None = None) -> Explanation:
         """A decision with the reason for every region; counts nothing and takes no turn."""
         fleet = self.region_manager.snapshot()
-        request = self._parse(request_context)
+        request = self._contexts.parse(request_context)
         chosen = self._strategy(fleet, request, strategy)
         turn = self._tally.turn(_kind(chosen, request))
         return explain(fleet, request, chosen, self._input(fleet, request, self._book.corrections), turn)
@@ -165,7 +170,7 @@ class RegionAwareRouter:
     ) -> RoutingDecision:
         """The decision as ``route`` would make it, not counted. Raises what ``route`` raises."""
         fleet = self.region_manager.snapshot()
-        request = self._parse(request_context)
+        request = self._contexts.parse(request_context)
         chosen = self._strategy(fleet, request, strategy)
         turn = self._tally.turn(_kind(chosen, request))
         return decide(fleet, request, chosen, self._input(fleet, request, self._book.corrections), turn)
@@ -175,12 +180,7 @@ class RegionAwareRouter:
 
         Raises UnknownRegionError; InvalidInputError for a value that cannot be true, and then nothing is learned.
         """
-        self.region_manager.get_region(region)
-        context = {"user_location": location} if country is None else {"user_location": location, "country": country}
-        request = self._parse(context)
-        if request.location is None:
-            raise InvalidInputError("location", location, "an object with latitude and longitude, in degrees")
-        self._book.observe(request.location, self.region_manager.snapshot().regions[region], ms, request.country)
+        self.measurements.learn(self.measurements.read(location, region, ms, country))
 
     def get_routing_stats(self) -> dict[str, Any]:
         """Decisions so far, in all, by region and by strategy; and how many requests were refused."""
@@ -203,7 +203,7 @@ class RegionAwareRouter:
     def _route(
         self, fleet: Fleet, context: Mapping[str, Any], strategy: RoutingStrategy | str | None, candidates: int
     ) -> RoutingDecision:
-        request, place = self._read(context)
+        request, place = self._contexts.read(context)
         chosen = self._strategy(fleet, request, strategy)
         if isinstance(candidates, bool) or not isinstance(candidates, int) or not 1 <= candidates <= MAX_CANDIDATES:
             raise InvalidInputError("candidates", candidates, f"a whole number from 1 to {MAX_CANDIDATES}")
@@ -234,9 +234,36 @@ class RegionAwareRouter:
             if part is not None and part.best:
                 view = self._table.views[self._pick(entry, part, request, place, chosen, turn)]
                 given = (fleet, request, place, chosen, turn, corrections)
-                return RoutingDecision(view, chosen, fleet.revision, self._tell, given)
+                say = _say(chosen, entry, request, place)
+                return RoutingDecision(view, chosen, fleet.revision, self._tell, given, _ONE, say)
         request = replace(request, location=place)
         return decide(fleet, request, chosen, self._input(fleet, request, corrections), turn)
+
+    def _begin_batch(self, fleet: Fleet, request: Request, chosen: RoutingStrategy, requests: int) -> int:
+        """The turn of a batch's first decision, after taking those of all. Raises NoEligibleRegionError."""
+        if not requests:
+            return 0
+        kind = _kind(chosen, request)
+        turn = self._tally.turn(kind)
+        try:
+            first = self._decide(fleet, request, None, chosen, turn)
+        except NoEligibleRegionError:
+            self._tally.refused += requests
+            raise
+        if not turns_matter(chosen, request.service, fleet.deployments):
+            return 0
+        turn += self._repeats(fleet, kind, first.region)
+        self._tally.took(kind, *self._end_of_batch(fleet, request, chosen, turn, requests))
+        return turn
+
+    def _end_of_batch(
+        self, fleet: Fleet, request: Request, chosen: RoutingStrategy, turn: int, requests: int
+    ) -> tuple[int, str]:
+        """The turn of a batch's last decision, and its region where that matters: a sole region skips turns."""
+        first, second = (self._decide(fleet, request, None, chosen, at).region for at in (turn, turn + 1))
+        sole = first is second and _never_twice(fleet, chosen, request.service)
+        last = turn + (requests - 1) * (2 if sole else 1)
+        return last, self._decide(fleet, request, None, chosen, last).selected_region
 
     def _pick(
         self, entry: Compiled, part: Part, request: Request, place: Point | None, chosen: RoutingStrategy, turn: int
@@ -268,9 +295,7 @@ class RegionAwareRouter:
     def _repeats(self, fleet: Fleet, kind: Kind, region: RegionView) -> bool:
         """Whether round robin would take the same region twice running, as it can when the set of regions changes."""
         strategy, service, _ = kind
-        if strategy is not RoutingStrategy.ROUND_ROBIN or service in fleet.deployments:
-            return False
-        return region.region_id == self._tally.last(kind)
+        return _never_twice(fleet, strategy, service) and region.region_id == self._tally.last(kind)
 
     # --- telling ------------------------------------------------------------------------------
 
@@ -293,33 +318,6 @@ class RegionAwareRouter:
 
     # --- inputs -------------------------------------------------------------------------------
 
-    def _read(self, context: Mapping[str, Any]) -> tuple[Request, Point | None]:
-        """The request of a context, and where it comes from; what is said beside the location is parsed only once."""
-        shape = _shape_of(context)
-        if shape is None:
-            request = self._parse(context)
-            return request, request.location
-        known = self._shapes.get(shape)
-        if known is None:
-            request = self._parse(context)
-            if len(self._shapes) >= _MAX_SHAPES:
-                self._shapes.clear()
-            self._shapes[shape] = self._parse({key: context[key] for key in context if key != "user_location"})
-            return request, request.location
-        place = context.get("user_location")
-        return known, known.location if place is None else _quick_point(place) or self._parse(context).location
-
-    def _parse(self, context: Mapping[str, Any]) -> Request:
-        """The request that a context describes; reads the shipped places only when a country may be needed."""
-        named = isinstance(context, Mapping) and ("country" in context or "ip" in context)
-        return Request.parse(context, places.centroids() if named else {}, self._locate if self._geoip else None)
-
-    def _locate(self, address: str) -> tuple[Point | None, str | None]:
-        assert self._geoip is not None
-        found = self._geoip.locate(address)
-        country = found.country if found.country in places.centroids() else None
-        return found.point, country
-
     def _strategy(self, fleet: Fleet, request: Request, strategy: RoutingStrategy | str | None) -> RoutingStrategy:
         if type(strategy) is RoutingStrategy:
             return strategy
@@ -330,8 +328,6 @@ class RegionAwareRouter:
 
     def _input(self, fleet: Fleet, request: Request, corrections: Corrections) -> RankInput:
         service = fleet.services.get(request.service or "")
-        of_record = fleet.deployments.get(request.service or "")
-        declared = service.deployment.weights if service is not None and service.deployment is not None else None
         holders = self.region_manager.holders(request.data_id) if request.data_id is not None else ()
         location = request.location
         return RankInput(
@@ -339,7 +335,7 @@ class RegionAwareRouter:
             estimate=None if location is None else self._estimator(location, request.country, corrections),
             current=request.current,
             holders=tuple(fleet.regions[r].point for r in holders if r in fleet.regions),
-            weights=declared if of_record is None else of_record.weights,
+            weights=shares_of(service, fleet.deployments.get(request.service or "")),
         )
 
     def _estimator(self, location: Point, country: str | None, corrections: Corrections) -> Key:
@@ -367,34 +363,24 @@ class RegionAwareRouter:
                 counts[index] = 0
 
 
+def _never_twice(fleet: Fleet, strategy: RoutingStrategy, service: str | None) -> bool:
+    """Whether two decisions running must differ where they can; groups of a deployment come as their weights say."""
+    plan = fleet.deployments.get(service or "")
+    return strategy is RoutingStrategy.ROUND_ROBIN and (plan is None or len(plan.groups) < 2)
+
+
+def _say(
+    chosen: RoutingStrategy, entry: Compiled, request: Request, place: Point | None
+) -> Callable[[RegionView], str] | None:
+    """What gives the reason from the region alone; None where the other regions are needed to tell it."""
+    if chosen in NEAREST and request.current is not None:
+        return None
+    if chosen is _LATENCY:
+        return unplaced_reasoning if place is None else nearest_reasoning
+    if chosen in ALONE or chosen in NEAREST:
+        return partial(plain_reasoning, chosen, entry.needs)
+    return None
+
+
 def _kind(strategy: RoutingStrategy, request: Request) -> Kind:
     return strategy, request.service, request.requirements
-
-
-def _shape_of(context: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """What a context says beside the location; None where that cannot be looked up."""
-    if type(context) is not dict or not context.keys() <= _SHAPED:
-        return None
-    named, country, service = (context.get(key) for key in _BESIDE)
-    if not (named is None or type(named) is list) or not _is_text(country) or not _is_text(service):
-        return None
-    if named is None:
-        return None, country, service
-    return (tuple(named), country, service) if all(map(_is_text, named)) else None
-
-
-_BESIDE = ("compliance_requirements", "country", "service")
-
-
-def _is_text(value: object) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _quick_point(place: Any) -> Point | None:
-    """The point that a location names, if it is one of the usual kind: two floats in range."""
-    if type(place) is not dict or len(place) != 2:
-        return None
-    latitude, longitude = place.get("latitude"), place.get("longitude")
-    if type(latitude) is not float or type(longitude) is not float:
-        return None
-    return Point(latitude, longitude) if abs(latitude) <= 90.0 and abs(longitude) <= 180.0 else None

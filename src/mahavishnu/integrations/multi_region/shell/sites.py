@@ -27,7 +27,13 @@ from mahavishnu.integrations.multi_region.core.latency import (
 )
 from mahavishnu.integrations.multi_region.core.model import Point, RegionView
 from mahavishnu.integrations.multi_region.core.residuals import Corrections, Learned
-from mahavishnu.integrations.multi_region.facts.latency_arrays import estimates_ms, zone_at, zones_of_places
+from mahavishnu.integrations.multi_region.facts.latency_arrays import (
+    Floats,
+    Ints,
+    ModelArrays,
+    zone_at,
+    zones_of_places,
+)
 
 SLACK_MS = 1e-6
 """Bounds are widened by this much: far above rounding, far below what anybody could measure."""
@@ -106,7 +112,17 @@ _Kind = tuple[Point, int, str | None]
 
 
 class Sites:
-    """The sites of a list of regions under one model and one version of what was learned."""
+    """The sites of a list of regions under one model and one version of what was learned.
+
+    ``cell_arrays``: a place for what batches compile of the same layout.
+    """
+
+    curves: ModelArrays
+    zones: dict[_Stand, int]
+    layout: list[tuple[float, float, int, float, float]]
+    geometry: Geometry
+    arrays: tuple[Floats, Floats, Ints, Floats, Floats]
+    cell_arrays: object
 
     def __init__(
         self, views: Sequence[RegionView], model: LatencyModel, corrections: Corrections, before: Sites | None = None
@@ -114,6 +130,7 @@ class Sites:
         """``before``: what is still true of it is taken over."""
         self.model = model
         self.corrections = corrections
+        self.curves = ModelArrays(model) if before is None or before.model is not model else before.curves
         self.tie_ms = SLACK_MS + DISTANCE_SLACK_KM * _steepest(model)
         self.zones = _zones(views, {} if before is None else before.zones)
         self.all, self.of_region = self._gather(views, before)
@@ -140,8 +157,9 @@ class Sites:
         layout = [(s.plain.latitude, s.plain.longitude, s.plain.zone, s.low_ms, s.high_ms) for s in sites]
         if before is not None and before.layout == layout:
             self.layout, self.geometry, self.arrays = before.layout, before.geometry, before.arrays
+            self.cell_arrays = before.cell_arrays
             return
-        self.layout = layout
+        self.layout, self.cell_arrays = layout, None
         latitudes, longitudes, zones, lows, highs = np.array(layout, dtype=np.float64).reshape(-1, 5).T
         self.arrays = (np.radians(latitudes), np.radians(longitudes), zones.astype(np.intp), lows, highs)
         unsure = 0
@@ -159,6 +177,19 @@ class Sites:
             return found[0]
         cell = key % CELLS
         return Mixed(zone_of_key(key), tuple(self.all[index].contender(cell, self._most) for index in found))
+
+    def narrowed(self, cell: int, bounds: Iterable[Bound]) -> tuple[Contender, ...]:
+        """Who of some sites can win in a cell; ``bounds`` hold for them, sorted, whatever was learned."""
+        best = math.inf
+        found = []
+        for low, high, index in bounds:
+            if low > best:
+                break
+            if self.all[index].learned is not None:
+                low, high = self._refine(cell, index)
+            found.append((low, index))
+            best = min(best, high)
+        return tuple(self.all[index].contender(cell, self._most) for low, index in found if low <= best)
 
     def cut(self, mixed: Mixed, place: int) -> int | tuple[Contender, ...]:
         """Who of a cell's contenders can win in one of its smaller cells."""
@@ -195,9 +226,9 @@ class Sites:
         chord += math.cos(south) * np.cos(latitudes) * np.sin((longitudes - east) / 2) ** 2
         km = _DIAMETER_KM * np.arcsin(np.minimum(1.0, np.sqrt(chord)))
         zone = np.asarray(zone_of_key(key), dtype=np.intp)
-        near, far = np.maximum(0.0, km - rho), np.minimum(HALF_WAY_KM, km + rho)
-        low = np.maximum(near / 100.0, estimates_ms(self.model, near, zone, zones) + lows) - SLACK_MS
-        high = np.maximum(far / 100.0, estimates_ms(self.model, far, zone, zones) + highs) + SLACK_MS
+        near, far, estimates = np.maximum(0.0, km - rho), np.minimum(HALF_WAY_KM, km + rho), self.curves.estimates_ms
+        low = np.maximum(near / 100.0, estimates(near, zone, zones) + lows) - SLACK_MS
+        high = np.maximum(far / 100.0, estimates(far, zone, zones) + highs) + SLACK_MS
         order = np.argsort(low, kind="stable")
         return list(zip(low[order].tolist(), high[order].tolist(), order.tolist(), strict=True))
 

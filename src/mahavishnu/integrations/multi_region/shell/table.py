@@ -29,6 +29,9 @@ MAX_ANSWERS = 200_000
 MAX_LOG = 64
 """Changes of regions that are remembered for entries that have not followed them yet."""
 
+MAX_ARRAYED = 4
+"""Parts that keep arrays for batches at once, of 1 to 10 MB each."""
+
 NeedsKey = tuple[frozenset[str], str | None, str | None]
 
 PLAIN = Request()
@@ -52,6 +55,7 @@ class RoutingTable:
         self._index = {region_id: index for index, region_id in enumerate(self.ids)}
         self._entries: dict[NeedsKey, Compiled] = {}
         self._log: deque[Sequence[int]] = deque(maxlen=MAX_LOG)
+        self._arrayed: deque[Part] = deque()
         self._version = 0
         self._rules = _rules(fleet)
         self._most_answers = self._room = most_answers
@@ -158,6 +162,12 @@ class RoutingTable:
     def index_of(self, region_id: str) -> int | None:
         """The index of a region, None when it is not in the table."""
         return self._index.get(region_id)
+
+    def remember_arrays(self, part: Part) -> None:
+        """Note that a part holds arrays for batches; the one that got them first gives them up."""
+        if len(self._arrayed) == MAX_ARRAYED:
+            self._arrayed.popleft().arrays = None
+        self._arrayed.append(part)
 
     def _answer(self, part: Part, key: int) -> Answer:
         """Compile one cell for a part, and remember it."""

@@ -1,18 +1,20 @@
-"""The page ``docs/states.md``, written from the transition tables in ``core/health.py`` so that it cannot be wrong."""
+"""The page ``docs/states.md``, written from the transition tables in ``core/`` so that it cannot be wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
 
+from mahavishnu.integrations.multi_region.core.deployment import State
 from mahavishnu.integrations.multi_region.core.health import BREAKER_TRANSITIONS, TRANSITIONS, Breaker
 from mahavishnu.integrations.multi_region.core.model import Phase
+from mahavishnu.integrations.multi_region.core.rollout import TRANSITIONS as ROLLOUT
 
 INTRODUCTION = """\
 # States
 
-This page is generated from the transition tables in `core/health.py`; a test compares the two. Write it anew with
-`python -m mahavishnu.integrations.multi_region.testing.states_page > docs/states.md`.
+This page is generated from the transition tables in `core/health.py` and `core/rollout.py`; a test compares them. Write
+it anew with `python -m mahavishnu.integrations.multi_region.testing.states_page > docs/states.md`.
 
 """
 
@@ -32,6 +34,14 @@ Moved by reports of real requests. Opening it takes the region down; it half ope
 
 """
 
+DEPLOYMENTS = """\
+## A deployment
+
+Each transition is one transaction with one event. Which signals a deployment can get depends on its strategy: only
+blue-green goes from step to step, and only active-passive is demoted and promoted.
+
+"""
+
 Row = tuple[StrEnum, StrEnum, StrEnum, str]
 
 
@@ -39,6 +49,7 @@ def states_page() -> str:
     """The whole page, in Markdown with Mermaid diagrams."""
     phases = [(before, signal, after, why) for (before, signal), (after, why) in TRANSITIONS.items()]
     breaker = [(before, signal, after, why) for (before, signal), (after, why) in BREAKER_TRANSITIONS.items()]
+    deployment = [(before, signal, after, why) for (before, signal), (after, why) in ROLLOUT.items()]
     return "".join(
         [
             INTRODUCTION,
@@ -49,6 +60,10 @@ def states_page() -> str:
             BREAKERS,
             _diagram(Breaker.CLOSED, breaker),
             _table(breaker),
+            "\n",
+            DEPLOYMENTS,
+            _diagram(State.PREPARING, deployment),
+            _table(deployment),
         ]
     )
 

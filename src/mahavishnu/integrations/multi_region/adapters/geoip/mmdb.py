@@ -1,4 +1,4 @@
-"""Reads MaxMind DB files, in the layout that GeoIP2, GeoLite2, DB-IP and IPinfo share for country and location."""
+"""Reads MaxMind DB files, in the layouts that GeoIP2, GeoLite2, DB-IP and IPinfo have for country and location."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import maxminddb
 from mahavishnu.integrations.multi_region.core.model import Point
 from mahavishnu.integrations.multi_region.errors import SettingsError
 from mahavishnu.integrations.multi_region.ports.geoip import Place
+from mahavishnu.integrations.multi_region.settings import PREFIX
 
 
 class MmdbGeoIp:
@@ -21,13 +22,14 @@ class MmdbGeoIp:
         try:
             self._reader = maxminddb.open_database(str(path))
         except (OSError, ValueError, maxminddb.InvalidDatabaseError) as err:
-            raise SettingsError("geoip_database", str(path), f"a readable MaxMind DB file ({err})") from err
+            allowed = f"a readable MaxMind DB file ({err})"
+            raise SettingsError(f"{PREFIX}GEOIP_DATABASE", str(path), allowed) from err
 
     def locate(self, address: str) -> Place:
-        """Where an address probably is."""
+        """Where an address probably is; an empty place for one that the file knows nothing of, or is damaged at."""
         try:
             record = self._reader.get(address)
-        except ValueError:  # an IPv6 address in a database of IPv4 addresses
+        except (ValueError, maxminddb.InvalidDatabaseError):  # ValueError: IPv6, in a database of IPv4 addresses
             return Place()
         return place_of(record)
 
@@ -41,17 +43,27 @@ def place_of(record: Any) -> Place:
     if not isinstance(record, dict):
         return Place()
     location = record.get("location")
-    country = record.get("country") or record.get("registered_country")
-    code = country.get("iso_code") if isinstance(country, dict) else country
-    return Place(
-        point=_point(location) if isinstance(location, dict) else None,
-        country=code.upper() if isinstance(code, str) and len(code) == 2 else None,
-    )
+    return Place(_point(location if isinstance(location, dict) else record), _country(record))
+
+
+def _country(record: dict[str, Any]) -> str | None:
+    """The country's code: nested as in GeoIP2, or plain as in IPinfo's files."""
+    nested = (record.get("country"), record.get("registered_country"))
+    codes = [one.get("iso_code") if isinstance(one, dict) else one for one in (*nested, record.get("country_code"))]
+    return next((code.upper() for code in codes if isinstance(code, str) and len(code) == 2 and code.isascii()), None)
 
 
 def _point(location: dict[str, Any]) -> Point | None:
-    latitude, longitude = location.get("latitude"), location.get("longitude")
-    if not isinstance(latitude, int | float) or not isinstance(longitude, int | float):
+    latitude, longitude = _degrees(location.get("latitude"), 90), _degrees(location.get("longitude"), 180)
+    return None if latitude is None or longitude is None else Point(latitude, longitude)
+
+
+def _degrees(value: Any, limit: float) -> float | None:
+    """A number of degrees, which IPinfo's files write as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    fits = math.isfinite(latitude) and math.isfinite(longitude) and abs(latitude) <= 90 and abs(longitude) <= 180
-    return Point(float(latitude), float(longitude)) if fits else None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and abs(number) <= limit else None

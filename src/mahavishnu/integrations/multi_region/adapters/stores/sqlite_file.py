@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -155,6 +156,7 @@ def writing(db: apsw.Connection) -> Iterator[None]:
 
 def commit(db: apsw.Connection, values: Mapping[str, str | None], guards: Mapping[str, int], history: int) -> int:
     """One commit; the revision after it. Keeps at least the last ``history`` commits for watches."""
+    _require_in_place(db)
     with writing(db):
         revision, floor = _meta(db)
         for key, expected in guards.items():
@@ -171,6 +173,7 @@ def commit(db: apsw.Connection, values: Mapping[str, str | None], guards: Mappin
 
 def load(db: apsw.Connection, prefix: str, after: str, limit: int | None) -> Loaded:
     """The entries of a range and the revision they belong to, of one moment."""
+    _require_in_place(db)
     where, bindings = _range(prefix, after)
     sql = f"SELECT key, value, revision FROM entries WHERE {where} ORDER BY key LIMIT ?"
     with db:
@@ -196,6 +199,14 @@ def changes(db: apsw.Connection, prefix: str, after: int) -> Page:
 def data_version(db: apsw.Connection) -> int:
     """A number that differs from the last one when another connection has committed in between."""
     return _number(db, "PRAGMA data_version")
+
+
+def _require_in_place(db: apsw.Connection) -> None:
+    """Raise StoreError when the file was moved, removed or replaced: what went into it now, no restart would find."""
+    moved = ctypes.c_int(0)
+    db.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(moved))
+    if moved.value:
+        raise StoreError(f"{db.filename} was moved, removed or replaced while in use: put it back, or restart")
 
 
 def _apply(db: apsw.Connection, changed: Mapping[str, str | None], revision: int) -> None:

@@ -17,7 +17,7 @@ from mahavishnu.integrations.multi_region.adapters.sinks.logs import LogSink
 from mahavishnu.integrations.multi_region.adapters.sinks.metrics import MetricsSink
 from mahavishnu.integrations.multi_region.settings import Settings
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Tokens
-from mahavishnu.integrations.multi_region.surfaces.http.server import Server, create_app
+from mahavishnu.integrations.multi_region.surfaces.http.server import Server, create_app, protocol_for
 from mahavishnu.integrations.multi_region.system import MultiRegionSystem, create_multi_region_system
 
 Begin = Callable[[MultiRegionSystem], Awaitable[None]]
@@ -51,6 +51,7 @@ async def _run(settings: Settings, door: Door, begin: Begin, ready: Callable[[],
         app = create_app(system, tokens=door.tokens, open_reads=door.open_reads, metrics=metrics)
         config = uvicorn.Config(
             app,
+            http=protocol_for(app),
             log_config=None,
             access_log=False,
             server_header=False,

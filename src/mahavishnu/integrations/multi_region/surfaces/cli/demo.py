@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from mahavishnu.integrations.multi_region.surfaces.demo.faults import Fault
+from mahavishnu.integrations.multi_region.errors import InvalidInputError
+from mahavishnu.integrations.multi_region.surfaces.demo.faults import Fault, Scenario
 
 from .options import AsJson
 from .output import show_json
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mahavishnu.integrations.multi_region.surfaces.demo.report import DemoReport
+    from mahavishnu.integrations.multi_region.surfaces.demo.rollout_report import RolloutReport
     from mahavishnu.integrations.multi_region.surfaces.demo.scene import Options
     from mahavishnu.integrations.multi_region.surfaces.demo.screen import Screen
 
@@ -28,9 +30,15 @@ _T = TypeVar("_T")
 
 
 def demo(
-    fault: Annotated[Fault, typer.Option(help="How the region fails.")] = Fault.KILL,
+    scenario: Annotated[Scenario, typer.Option(help="What is played.")] = Scenario.FAILOVER,
+    fault: Annotated[
+        Fault | None,
+        typer.Option(help="How the region fails; of blue-green: errors.  [default: kill; blue-green: none]"),
+    ] = None,
     seconds: Annotated[float, typer.Option(help="How long clients send requests: 6 to below 60.")] = 30.0,
-    victim: Annotated[str, typer.Option(metavar="REGION", help="The region that fails.")] = "eu-west-1",
+    victim: Annotated[
+        str, typer.Option(metavar="REGION", help="The region that fails; of blue-green: that traffic moves to.")
+    ] = "eu-west-1",
     rate: Annotated[float, typer.Option(help="Requests/s of all clients together: 8 to 400.")] = 80.0,
     seed: Annotated[int, typer.Option(help="Seed of the order in which clients begin.")] = 1,
     as_json: AsJson = False,
@@ -38,14 +46,15 @@ def demo(
 ) -> None:
     """Start five regions, a controller and clients in eight cities, let one region fail, and report.
 
+    `--scenario blue-green` moves a service to another region in steps instead; with `--fault errors` its new version
+    turns out to be bad there.
+
     Everything runs on this machine, on ports that the system picks, and is gone afterwards. Exits with 0 only when the
     demo's own promises held.
 
     Example: `multi-region demo --fault hang --seconds 20`
     """
-    from mahavishnu.integrations.multi_region.surfaces.demo.scene import Options
-
-    options = Options(fault, seconds, victim, rate, seed)
+    options = _options(scenario, fault, seconds, victim, rate, seed)
     console = _console()
     report = _run(_play(options, _screen(console, as_json)))
     if as_json:
@@ -58,10 +67,24 @@ def demo(
         raise typer.Exit(1)
 
 
-async def _play(options: Options, screen: Screen) -> DemoReport:
-    from mahavishnu.integrations.multi_region.surfaces.demo.director import run_demo
+def _options(scenario: Scenario, fault: Fault | None, seconds: float, victim: str, rate: float, seed: int) -> Options:
+    """What is to be played. Raises InvalidInputError for a fault that the scenario does not have."""
+    from mahavishnu.integrations.multi_region.surfaces.demo.rollout_scene import RolloutOptions
+    from mahavishnu.integrations.multi_region.surfaces.demo.scene import Options
 
-    return await run_demo(options, screen)
+    if scenario is Scenario.FAILOVER:
+        return Options(fault or Fault.KILL, seconds, victim, rate, seed)
+    if fault not in (None, Fault.ERRORS):
+        raise InvalidInputError("--fault", fault, "errors, or left out, with --scenario blue-green")
+    return RolloutOptions(Fault.ERRORS, seconds, victim, rate, seed, failing=fault is Fault.ERRORS)
+
+
+async def _play(options: Options, screen: Screen) -> DemoReport | RolloutReport:
+    from mahavishnu.integrations.multi_region.surfaces.demo.director import run_demo
+    from mahavishnu.integrations.multi_region.surfaces.demo.rollout_director import run_rollout
+    from mahavishnu.integrations.multi_region.surfaces.demo.rollout_scene import RolloutOptions
+
+    return await (run_rollout(options, screen) if isinstance(options, RolloutOptions) else run_demo(options, screen))
 
 
 def _run(work: Coroutine[Any, Any, _T]) -> _T:
@@ -96,13 +119,15 @@ def _screen(console: Console, as_json: bool) -> Screen:
     return Picture(console) if console.is_terminal else Lines(console)
 
 
-def _print(report: DemoReport, console: Console) -> None:
+def _print(report: DemoReport | RolloutReport, console: Console) -> None:
+    from mahavishnu.integrations.multi_region.surfaces.demo.rollout_report import RolloutReport
+    from mahavishnu.integrations.multi_region.surfaces.demo.rollout_view import final_of_rollout
     from mahavishnu.integrations.multi_region.surfaces.demo.view import final
 
-    console.print(final(report))
+    console.print(final_of_rollout(report) if isinstance(report, RolloutReport) else final(report))
 
 
-def _draw(report: DemoReport, file: Path) -> None:
+def _draw(report: DemoReport | RolloutReport, file: Path) -> None:
     from mahavishnu.integrations.multi_region.surfaces.demo.drawing import as_svg
 
     file.write_text(as_svg(report), encoding="utf-8")

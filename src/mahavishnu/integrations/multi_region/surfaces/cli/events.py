@@ -91,7 +91,9 @@ def _show(event: dict[str, Any], as_json: bool) -> None:
         show_json_line(event)
         return
     who = event["actor"] + (f": {event['reason']}" if event["reason"] else "")
-    say(f"{event['seq']:>6}  {local_time(event['at'])}  {event['kind']}  {event['subject']}  by {who}")
+    target = event["details"].get("to")
+    subject = event["subject"] + (f" -> {target}" if target else "")
+    say(f"{event['seq']:>6}  {local_time(event['at'])}  {event['kind']}  {subject}  by {who}")
 
 
 def _path(store: str) -> Path:

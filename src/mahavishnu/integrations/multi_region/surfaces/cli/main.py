@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from mahavishnu.integrations.multi_region.errors import MultiRegionError
 
-from . import data, demo, doctor, events, latency, operate, regions, route, serve, services, status, world
+from . import data, demo, deployments, doctor, events, latency, operate, regions, route, serve, services, status, world
 from .errors import DEFECT, exit_code
 from .options import JSON
 from .output import note, show_error
@@ -111,12 +111,24 @@ _data.command("replicate")(data.replicate)
 _data.command("transfers")(data.transfers)
 _data.command("check")(data.check)
 
+_deploy = _group("deploy", "Begin deployments: where a service runs, or moves to.")
+_deploy.command("active-active")(deployments.active_active)
+_deploy.command("active-passive")(deployments.active_passive)
+_deploy.command("blue-green")(deployments.blue_green)
+
+_deployments = _group("deployments", "Look at deployments, and hand services back.")
+_deployments.command("list")(deployments.list_deployments)
+_deployments.command("show")(deployments.show_deployment)
+_deployments.command("failback")(deployments.fail_back)
+
 app.command()(route.route)
 app.command()(operate.failover)
 app.command()(operate.drain)
 app.command()(operate.undrain)
 app.command()(operate.recover)
 app.command("failback", hidden=True)(operate.recover)
+app.command()(deployments.rollback)
+app.command()(deployments.elect)
 app.command()(operate.freeze)
 app.command()(operate.unfreeze)
 

@@ -179,10 +179,10 @@ def _segment(region: str) -> str:
 def _why(reason: str, *, needed: bool = False) -> dict[str, str]:
     """The reason, and the account of who asks, as the server's bodies have them."""
     said = {"reason": reason or NO_REASON} if reason or needed else {}
-    return said | {"by": _account()}
+    return said | {"by": account()}
 
 
-def _account() -> str:
+def account() -> str:
     """This account's name, by its number: no variable can change it."""
     import os
     import pwd

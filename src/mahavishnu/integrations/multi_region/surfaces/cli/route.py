@@ -18,10 +18,15 @@ def route(
     lat: Annotated[float | None, typer.Option(help="Where the client is: degrees north.")] = None,
     lon: Annotated[float | None, typer.Option(help="Where the client is: degrees east.")] = None,
     country: Annotated[str | None, typer.Option(help="Its country, such as DE; stands in for a place.")] = None,
+    ip: Annotated[str | None, typer.Option(help="Its address, where the server has a database of addresses.")] = None,
     service: Annotated[str | None, typer.Option(help="The declared service that the request is for.")] = None,
     require: Annotated[list[str] | None, typer.Option(help="A framework that must hold; may be repeated.")] = None,
     strategy: Annotated[str | None, typer.Option(help="Such as latency_based.  [default: the service's]")] = None,
     data_id: Annotated[str | None, typer.Option(help="The data that the request is about.")] = None,
+    current: Annotated[str | None, typer.Option(help="The region it uses now; kept unless another is nearer.")] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, max=MANY, help="Name so many regions, with the round trip to expect to each.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="The reason for every region; counts nothing.")] = False,
     as_json: AsJson = False,
     server: ServerUrl = None,
@@ -32,16 +37,26 @@ def route(
     Example: `multi-region route --lat 52.5 --lon 13.4 --require gdpr --explain`
     """
     from .client import connect
-    from .output import show_fields, show_json
+    from .output import show_fields, show_json, show_table
 
-    body: dict[str, Any] = {"request_context": _context(lat, lon, country, service, require, data_id)}
+    given = {
+        "user_location": _location(lat, lon),
+        "country": country,
+        "ip": ip,
+        "service": service,
+        "compliance_requirements": require or None,
+        "data_id": data_id,
+        "current_region": current,
+    }
+    body: dict[str, Any] = {"request_context": {name: value for name, value in given.items() if value is not None}}
     if strategy is not None:
         body["strategy"] = strategy
     remote = connect(server, token)
     if explain:
         _explain(remote.post("/v1/route/explain", body), as_json)
         return
-    decision = remote.post("/route", {**body, "candidates": MANY})
+    decision = remote.post("/route", {**body, "candidates": MANY if candidates is None else max(2, candidates)})
+    found = decision["candidates"] = decision["candidates"][:candidates]
     if as_json:
         show_json(decision)
         return
@@ -50,29 +65,26 @@ def route(
             ("region", decision["selected_region"]),
             ("endpoint", decision["endpoint"]),
             ("because", decision["reasoning"]),
-            ("then", ", ".join(region["region_id"] for region in decision["candidates"][1:]) or "nowhere else"),
+            ("round trip", _round_trip(found[0])),
         ]
     )
+    if candidates is None:
+        show_fields([("then", ", ".join(region["region_id"] for region in found[1:]) or "nowhere else")])
+    else:
+        show_table(
+            ("candidate", "endpoint", "round trip"), [(c["region_id"], c["endpoint"], _round_trip(c)) for c in found]
+        )
 
 
-def _context(
-    lat: float | None,
-    lon: float | None,
-    country: str | None,
-    service: str | None,
-    require: list[str] | None,
-    data_id: str | None,
-) -> dict[str, Any]:
+def _location(lat: float | None, lon: float | None) -> dict[str, Any] | None:
     if (lat is None) != (lon is None):
         raise InvalidInputError("--lon" if lon is None else "--lat", "left out", "both --lat and --lon, or neither")
-    given = {
-        "user_location": None if lat is None else {"latitude": lat, "longitude": lon},
-        "country": country,
-        "service": service,
-        "compliance_requirements": require or None,
-        "data_id": data_id,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+    return None if lat is None else {"latitude": lat, "longitude": lon}
+
+
+def _round_trip(candidate: dict[str, Any]) -> str:
+    ms = candidate["estimate_ms"]
+    return "not known: the client's place is not" if ms is None else f"est. {ms:.0f} ms"
 
 
 def _explain(said: dict[str, Any], as_json: bool) -> None:

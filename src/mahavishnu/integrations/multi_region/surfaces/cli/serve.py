@@ -154,7 +154,9 @@ def _serve(settings: Settings, world: World | None, known: Tokens | None, open_r
 
         async def begin(system: MultiRegionSystem) -> None:
             if world is not None:
-                _show_changes(await system.region_manager.apply(world, actor=ACTOR), as_json)
+                changes = await system.region_manager.apply(world, actor=ACTOR)
+                await system.orchestrator.adopt_declared()
+                _show_changes(changes, as_json)
 
         try:
             run(settings, Door(sock, known, open_reads), begin, lambda: _ready(url, own, as_json))

@@ -16,7 +16,7 @@ from mahavishnu.integrations.multi_region.ports.clock import Clock
 
 from .controller import Controller, ControllerFailure, Report, Route
 from .ledger import Attempt, Outcome
-from .region_server import LATITUDE, LONGITUDE
+from .region_server import LATITUDE, LONGITUDE, SERVICE
 from .scene import CITIES, City, Options, service_of
 
 CALL_TIMEOUT_S = 1.0
@@ -71,28 +71,28 @@ class Clients:
         refused = ""
         try:
             route = await self._controller.route(city.point, service)
-            attempts.append(await self._call(city, route.region_id))
+            attempts.append(await self._call(city, service, route.region_id))
             if not attempts[0].ok:
                 again = await self._controller.route(city.point, service)
-                attempts.append(await self._call(city, elsewhere(again, route.region_id)))
+                attempts.append(await self._call(city, service, elsewhere(again, route.region_id)))
         except ControllerFailure as err:
             refused = str(err)
         self._seen(
             Outcome(city.name, service, at, 1000.0 * (self._clock.monotonic() - began), tuple(attempts), refused)
         )
 
-    async def _call(self, city: City, region_id: str) -> Attempt:
+    async def _call(self, city: City, service: str, region_id: str) -> Attempt:
         """One GET to a region; whatever becomes of it is an attempt, and is reported."""
         at, began = self._clock.now(), self._clock.monotonic()
         status, by, error = None, None, ""
-        where = {LATITUDE: str(city.point.latitude), LONGITUDE: str(city.point.longitude)}
+        said = {LATITUDE: str(city.point.latitude), LONGITUDE: str(city.point.longitude), SERVICE: service}
         try:
-            async with self._session.get(f"{self._endpoints[region_id]}/", headers=where, timeout=_TIMEOUT) as answer:
+            async with self._session.get(f"{self._endpoints[region_id]}/", headers=said, timeout=_TIMEOUT) as answer:
                 status, by = answer.status, (await answer.json()).get("region")
         except (aiohttp.ClientError, OSError, ValueError) as err:  # TimeoutError is an OSError
             error = in_words(err)
         attempt = Attempt(region_id, at, 1000.0 * (self._clock.monotonic() - began), status, by, error)
-        self._reports.append(Report(region_id, attempt.ok, attempt.latency_ms))
+        self._reports.append(Report(region_id, attempt.ok, attempt.latency_ms, service))
         return attempt
 
     async def _report_forever(self) -> None:

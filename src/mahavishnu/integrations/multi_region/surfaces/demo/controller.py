@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import aiohttp
@@ -40,6 +40,7 @@ class Report:
     region_id: str
     ok: bool
     latency_ms: float
+    service: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,27 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a deployment's history; ``at`` in seconds since the epoch."""
+
+    at: float
+    state: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A deployment as it stands: ``step`` from 0, -1 before the first; ``held``: why it does not go on."""
+
+    deployment_id: str
+    state: str
+    settled: bool
+    step: int
+    held: str | None
+    history: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """A decision: the request in words, where it goes, and why each other region is left out."""
 
@@ -100,7 +122,7 @@ class Controller:
 
     async def observe(self, reports: Iterable[Report]) -> None:
         """Tell how real requests went."""
-        told = [{"region_id": r.region_id, "ok": r.ok, "latency_ms": r.latency_ms} for r in reports]
+        told = [asdict(report) for report in reports]
         await self._ask("POST", "/v1/observations", {"outcomes": told})
 
     async def statuses(self) -> list[Status]:
@@ -118,6 +140,14 @@ class Controller:
         excluded = {region_id: why["text"] for region_id, why in answer["excluded"].items()}
         decision = answer["decision"]
         return Explained(f"{service} from {city}", decision and decision["selected_region"], excluded)
+
+    async def deploy_blue_green(self, body: Mapping[str, Any]) -> Rollout:
+        """Begin a blue-green deployment."""
+        return _rollout(await self._ask("POST", "/v1/deployments/blue-green", body))
+
+    async def rollout(self, deployment_id: str) -> Rollout:
+        """A deployment as it stands."""
+        return _rollout(await self._ask("GET", f"/v1/deployments/{deployment_id}"))
 
     async def verify_log(self) -> int:
         """Prove that the log of events is whole; how many there are."""
@@ -152,6 +182,12 @@ def _context(client: Point, service: str) -> dict[str, Any]:
 
 def _status(raw: Mapping[str, Any]) -> Status:
     return Status(raw["region_id"], raw["phase"], raw["load"], raw["max_capacity"])
+
+
+def _rollout(raw: Mapping[str, Any]) -> Rollout:
+    history = tuple(Step(line["at"], line["state"], line["why"]) for line in raw["history"])
+    named = (raw["deployment_id"], raw["state"], raw["settled"], raw["step"], raw["held"])
+    return Rollout(*named, history)
 
 
 def _happening(raw: Mapping[str, Any]) -> Happening:

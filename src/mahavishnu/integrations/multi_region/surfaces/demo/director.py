@@ -34,12 +34,19 @@ async def run_demo(options: Options, screen: Screen, clock: Clock | None = None)
 
     Raises UnavailableError when a process does not start or the whole takes far too long.
     """
+    async with on_stage(options, screen) as (stage, session):
+        return await Director(options, stage, session, screen, clock or SystemClock()).play()
+
+
+@asynccontextmanager
+async def on_stage(options: Options, screen: Screen) -> AsyncIterator[tuple[Stage, aiohttp.ClientSession]]:
+    """Everything running, and a session to speak to it; raises as ``run_demo`` does."""
     try:
         async with asyncio.timeout(options.seconds + MARGIN_S):
             with screen:
                 screen.say("starting five regions and the controller")
                 async with open_stage(options) as stage, _session() as session:
-                    return await Director(options, stage, session, screen, clock or SystemClock()).play()
+                    yield stage, session
     except TimeoutError as err:
         raise UnavailableError(f"the demo did not end within {options.seconds + MARGIN_S:g} s") from err
 
@@ -71,19 +78,23 @@ class Director:
 
     async def play(self) -> DemoReport:
         """Wait for good health, let the clients run, break the victim and mend it, and report."""
+        await self.perform()
+        return build_report(await self._notes())
+
+    async def perform(self) -> None:
+        """Wait for good health, let the clients run, and meanwhile the plot."""
         await self._all_healthy()
         self._began_at = self._clock.now()
         watcher = asyncio.create_task(self._watch_forever(), name="watching the controller")
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._clients.run(self._options))
-                group.create_task(self._break_and_mend())
+                group.create_task(self._plot())
         except* MultiRegionError as failures:
             raise failures.exceptions[0] from None
         finally:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
-        return build_report(await self._notes())
 
     async def _all_healthy(self) -> None:
         deadline = self._clock.monotonic() + HEALTHY_WITHIN_S
@@ -94,7 +105,7 @@ class Director:
 
     # --- the plot -------------------------------------------------------------------------------
 
-    async def _break_and_mend(self) -> None:
+    async def _plot(self) -> None:
         victim, fault = self._options.victim, self._options.fault
         await self._until(self._options.fault_after_s)
         self._fault_at = self._clock.now()
@@ -159,11 +170,7 @@ class Director:
     async def _notes(self) -> Notes:
         ended_at = self._clock.now()
         await self._look()
-        events, error = 0, ""
-        try:
-            events = await self._controller.verify_log()
-        except ControllerFailure as err:
-            error = str(err)
+        events, error = await self._audit()
         return Notes(
             options=self._options,
             places=self._stage.places,
@@ -178,3 +185,10 @@ class Director:
             audit_error=error,
             lost_reports=self._clients.lost_reports,
         )
+
+    async def _audit(self) -> tuple[int, str]:
+        """How many events the log holds, and why it is not whole; empty when it is."""
+        try:
+            return await self._controller.verify_log(), ""
+        except ControllerFailure as err:
+            return 0, str(err)

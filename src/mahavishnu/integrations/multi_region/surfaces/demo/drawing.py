@@ -7,16 +7,19 @@ import re
 
 from rich.console import Console
 
+from .pieces import WIDTH
 from .report import DemoReport
-from .view import WIDTH, final
+from .rollout_report import RolloutReport
+from .rollout_view import final_of_rollout
+from .view import final
 
 FONT = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
-def as_svg(report: DemoReport) -> str:
+def as_svg(report: DemoReport | RolloutReport) -> str:
     """The report as drawn on a terminal, as an SVG document."""
     console = Console(record=True, file=io.StringIO(), width=WIDTH, force_terminal=True, color_system="truecolor")
-    console.print(final(report))
+    console.print(final_of_rollout(report) if isinstance(report, RolloutReport) else final(report))
     return without_fonts(console.export_svg(title="multi-region demo", unique_id="demo"))
 
 

@@ -1,8 +1,15 @@
-"""The ways in which a region of the demo can fail, and what each is on a real machine."""
+"""What the demo can play, the ways in which a region can fail in it, and what each is on a real machine."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+
+class Scenario(StrEnum):
+    """What the demo plays: a region that fails, or a service that moves to another region in steps."""
+
+    FAILOVER = "failover"
+    BLUE_GREEN = "blue-green"
 
 
 class Fault(StrEnum):
@@ -13,6 +20,9 @@ class Fault(StrEnum):
     ERRORS = "errors"
     FLAP = "flap"
 
+
+BAD_VERSION = "bad-version"
+"""How a region behaves whose new version of one service is bad: it is well itself, and fails that service's requests."""
 
 FLAP_TURN_S = 1.5
 """How long a flapping region is bad, then good, then bad again."""

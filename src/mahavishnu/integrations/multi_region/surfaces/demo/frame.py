@@ -12,7 +12,7 @@ from .controller import Status
 class Frame:
     """One moment. ``elapsed_s`` of ``seconds``; shares 0..1 of the last seconds' requests; ``news``: newest last.
 
-    ``fault_s``: when the fault begins, in seconds after the start.
+    ``fault_s``: when the fault begins, in seconds after the start. ``note``: what to say instead of when it does.
     """
 
     victim: str
@@ -26,3 +26,4 @@ class Frame:
     failed_first: int
     failed: int
     news: Sequence[str]
+    note: str = ""

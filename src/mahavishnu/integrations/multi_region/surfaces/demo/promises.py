@@ -63,11 +63,11 @@ def promises(notes: Proven, times: Timeline, regions: Sequence[RegionLoad]) -> t
     """Every promise, with whether it held."""
     return (
         _moved(notes.options.victim, times),
-        _none_failed(notes.outcomes),
-        _none_left_the_eu(notes.outcomes),
-        _answered_by_whom_was_asked(notes.outcomes),
-        _within_capacity(regions),
-        _log_is_whole(notes),
+        none_failed(notes.outcomes),
+        none_left_the_eu(notes.outcomes),
+        answered_by_whom_was_asked(notes.outcomes),
+        within_capacity(regions),
+        log_is_whole(notes.audit_events, notes.audit_error),
     )
 
 
@@ -81,27 +81,31 @@ def _moved(victim: str, times: Timeline) -> Promise:
     return Promise(text, times.moved_ms <= MOVED_WITHIN_MS, detail)
 
 
-def _none_failed(outcomes: Sequence[Outcome]) -> Promise:
+def none_failed(outcomes: Sequence[Outcome]) -> Promise:
+    """At the first attempt or the second."""
     failed = sum(not outcome.ok for outcome in outcomes)
     retried = sum(outcome.ok and len(outcome.attempts) > 1 for outcome in outcomes)
     detail = f"{failed} of {len(outcomes):,} went without; {retried} needed a second attempt"
     return Promise("every request was answered", bool(outcomes) and not failed, detail)
 
 
-def _none_left_the_eu(outcomes: Sequence[Outcome]) -> Promise:
+def none_left_the_eu(outcomes: Sequence[Outcome]) -> Promise:
+    """Second attempts count as well."""
     sent = sum(len(outcome.attempts) for outcome in outcomes if outcome.service == EU_SERVICE)
     out = len(strays(outcomes))
     return Promise(f"no request of {EU_SERVICE} left the EU", bool(sent) and not out, f"{out} of {sent:,} attempts did")
 
 
-def _answered_by_whom_was_asked(outcomes: Sequence[Outcome]) -> Promise:
+def answered_by_whom_was_asked(outcomes: Sequence[Outcome]) -> Promise:
+    """Whatever the answer was."""
     answers = [a for outcome in outcomes for a in outcome.attempts if a.by is not None]
     wrong = sum(a.by != a.region_id for a in answers)
     text = "every answer came from the region asked"
     return Promise(text, bool(answers) and not wrong, f"{wrong} of {len(answers):,} did not")
 
 
-def _within_capacity(regions: Sequence[RegionLoad]) -> Promise:
+def within_capacity(regions: Sequence[RegionLoad]) -> Promise:
+    """None turned a request away, or was sent more within one second than it can take."""
     fullest = max(regions, key=lambda region: region.peak / region.capacity)
     shed = sum(region.shed for region in regions)
     detail = f"at most {fullest.peak} of {fullest.capacity} requests/s ({fullest.region_id})"
@@ -110,8 +114,9 @@ def _within_capacity(regions: Sequence[RegionLoad]) -> Promise:
     return Promise("no region was overloaded", not shed and fullest.peak <= fullest.capacity, detail)
 
 
-def _log_is_whole(notes: Proven) -> Promise:
+def log_is_whole(events: int, error: str) -> Promise:
+    """The controller has proved it."""
     text = "the log of events is whole"
-    if notes.audit_error:
-        return Promise(text, False, notes.audit_error)
-    return Promise(text, notes.audit_events > 0, f"the hash chain over {notes.audit_events} events holds")
+    if error:
+        return Promise(text, False, error)
+    return Promise(text, events > 0, f"the hash chain over {events} events holds")

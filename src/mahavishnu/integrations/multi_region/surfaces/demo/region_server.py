@@ -1,8 +1,8 @@
 """One region of the demo: a real HTTP server in a process of its own.
 
 Each answer comes after the round trip between the client (who says where it is) and the region, names the region, and
-beyond the capacity is 429. ``/healthz`` reports the load. Lines on standard input (``errors``, ``flap``, ``well``)
-change how it behaves; when standard input ends, so does the process, so that none outlives its director.
+beyond the capacity is 429. ``/healthz`` reports the load. Lines on standard input (``errors``, ``flap``,
+``bad-version``, ``well``) change how it behaves; when standard input ends, so does the process, so that none outlives its director.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from aiohttp import web
 from mahavishnu.integrations.multi_region.core.model import Point
 from mahavishnu.integrations.multi_region.ports.clock import Clock, SystemClock
 
-from .faults import fails_now
-from .scene import delay_s
+from .faults import BAD_VERSION, fails_now
+from .scene import WEB, delay_s
 
-LATITUDE, LONGITUDE = "X-Client-Latitude", "X-Client-Longitude"
+LATITUDE, LONGITUDE, SERVICE = "X-Client-Latitude", "X-Client-Longitude", "X-Service"
 READY = "ready on port "
 """What the process prints, followed by its port, once it answers."""
 
@@ -58,7 +58,7 @@ class RegionServer:
         return web.json_response({"region": self._region_id}, status=status, headers=report)
 
     async def _serve(self, request: web.Request) -> web.Response:
-        if self._failing():
+        if self._failing() or self._fails_version(request):
             return self._answer(503)
         if self._load() >= self._capacity:
             return self._answer(429)
@@ -73,6 +73,10 @@ class RegionServer:
 
     def _failing(self) -> bool:
         return fails_now(self._mode, self._clock.monotonic() - self._since)
+
+    def _fails_version(self, request: web.Request) -> bool:
+        """Whether the request is for the service whose new version here is bad."""
+        return self._mode == BAD_VERSION and request.headers.get(SERVICE) == WEB
 
     def _load(self) -> int:
         """Requests taken within the last second."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .controller import Explained, Happening
 from .ledger import Outcome, attempts_on, between, peak_rate, percentile, shares, strays
 from .promises import Promise, promises
 from .scene import Options, Place
 from .timeline import Timeline, timeline
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,7 @@ class DemoReport:
 
     def document(self) -> dict[str, Any]:
         """The report as plain data, numbers rounded to what was measured."""
-        rounded = _rounded(asdict(self))
-        assert isinstance(rounded, dict)
-        return rounded
+        return as_document(self)
 
 
 def build_report(notes: Notes) -> DemoReport:
@@ -119,7 +120,7 @@ def build_report(notes: Notes) -> DemoReport:
         rate=options.rate,
         ok=all(promise.held for promise in kept),
         promises=kept,
-        requests=_sums(notes.outcomes),
+        requests=request_sums(notes.outcomes),
         timeline=times,
         regions=regions,
         journeys=_journeys(notes, times),
@@ -131,7 +132,8 @@ def build_report(notes: Notes) -> DemoReport:
     )
 
 
-def _sums(outcomes: Sequence[Outcome]) -> RequestSums:
+def request_sums(outcomes: Sequence[Outcome]) -> RequestSums:
+    """What became of all requests."""
     took = [outcome.total_ms for outcome in outcomes]
     return RequestSums(
         total=len(outcomes),
@@ -204,6 +206,13 @@ def _event(happening: Happening, fault_at: float) -> dict[str, Any]:
         "outcome": happening.outcome,
         "reason": happening.reason,
     }
+
+
+def as_document(report: DataclassInstance) -> dict[str, Any]:
+    """A report as plain data, numbers rounded to what was measured."""
+    document = _rounded(asdict(report))
+    assert isinstance(document, dict)
+    return document
 
 
 def _rounded(value: Any) -> Any:

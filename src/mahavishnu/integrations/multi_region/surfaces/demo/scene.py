@@ -84,6 +84,14 @@ class Options:
         return self.seconds * 0.7
 
     @property
+    def services(self) -> list[dict[str, Any]]:
+        """The services as the world file declares them."""
+        return [
+            {"name": WEB, "strategy": "latency_based", "priority": 10, "failback": "auto"},
+            {"name": EU_SERVICE, "strategy": "latency_based", "policy": "eu-only", "priority": 1, "failback": "auto"},
+        ]
+
+    @property
     def capacity(self) -> int:
         """What each region can take, in requests/s: three quarters of all the clients' requests."""
         return max(20, math.ceil(0.75 * self.rate))
@@ -133,10 +141,7 @@ def world(options: Options, endpoints: Mapping[str, str]) -> dict[str, Any]:
                 "cross_region_transfer": False,
             }
         ],
-        "services": [
-            {"name": WEB, "strategy": "latency_based", "priority": 10, "failback": "auto"},
-            {"name": EU_SERVICE, "strategy": "latency_based", "policy": "eu-only", "priority": 1, "failback": "auto"},
-        ],
+        "services": options.services,
     }
 
 

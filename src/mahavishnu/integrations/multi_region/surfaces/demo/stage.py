@@ -15,7 +15,7 @@ from mahavishnu.integrations.multi_region.errors import UnavailableError
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Role, Tokens
 
 from .controller import READY as CONTROLLER_READY
-from .faults import Fault
+from .faults import BAD_VERSION, Fault
 from .processes import Child, start
 from .region_server import READY as REGION_READY
 from .scene import Options, Place, places, world
@@ -98,6 +98,10 @@ class Stage:
                 child.send(signal.SIGSTOP)
             case Fault.ERRORS | Fault.FLAP:
                 child.tell(fault.value)
+
+    async def break_version(self, region_id: str) -> None:
+        """Make a region fail the requests of the service that it has a new version of, and nothing else."""
+        self._regions[region_id].tell(BAD_VERSION)
 
     async def mend(self, victim: str, fault: Fault) -> None:
         """Make it well again. Raises UnavailableError when its process does not come up on its old port."""

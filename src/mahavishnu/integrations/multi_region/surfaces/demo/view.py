@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.bar import Bar
-from rich.box import ROUNDED, SIMPLE_HEAD
+from rich.box import ROUNDED
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -15,13 +15,12 @@ from rich.text import Text
 from .controller import Explained, Status
 from .faults import BEGIN_TEXT, Fault
 from .frame import Frame
+from .pieces import BAR, WIDTH, grid, percent, promises, requests, section, short, table
 from .report import DemoReport, Journey, RegionSums
 from .timeline import Timeline
 
 PHASE_STYLE = {"healthy": "green", "degraded": "yellow", "saturated": "yellow", "down": "bold red", "unknown": "dim"}
 SHOWN_EVENTS = 14
-WIDTH = 108
-BAR = 14
 
 
 def picture(frame: Frame) -> RenderableType:
@@ -34,11 +33,13 @@ def picture(frame: Frame) -> RenderableType:
         Text(f"{min(frame.elapsed_s, frame.seconds):4.1f} of {frame.seconds:g} s"),
     )
     parts: list[RenderableType] = [clock, _next(frame), _statuses(frame), _counters(frame), Text()]
-    parts += [Text(_short(line, WIDTH - 4), style=_news_style(line)) for line in frame.news]
+    parts += [Text(short(line, WIDTH - 4), style=_news_style(line)) for line in frame.news]
     return Panel(Group(*parts), title="multi-region demo", box=ROUNDED, width=WIDTH)
 
 
 def _next(frame: Frame) -> Text:
+    if frame.note:
+        return Text(short(frame.note, WIDTH - 4), style="yellow")
     if frame.elapsed_s < frame.fault_s:
         return Text(f"in {frame.fault_s - frame.elapsed_s:.0f} s {frame.victim} will fail", style="dim")
     if frame.elapsed_s < frame.mended_s:
@@ -49,14 +50,14 @@ def _next(frame: Frame) -> Text:
 
 
 def _statuses(frame: Frame) -> Table:
-    table = _table("region", "health", "share of traffic", "", "requests/s", "load")
+    table = table("region", "health", "share of traffic", "", "requests/s", "load")
     for status in frame.statuses:
         share = frame.shares.get(status.region_id, 0.0)
         table.add_row(
             Text(status.region_id, style="bold" if status.region_id == frame.victim else ""),
             Text(status.phase, style=PHASE_STYLE.get(status.phase, "")),
             Bar(1.0, 0.0, share, width=BAR * 2, color="cyan"),
-            _percent(share),
+            percent(share),
             f"{status.load:.0f} of {status.capacity:g}",
             _load_bar(status),
         )
@@ -85,17 +86,17 @@ def _news_style(line: str) -> str:
 def final(report: DemoReport) -> RenderableType:
     """The report, drawn."""
     parts: list[RenderableType] = [_headline(report), Text()]
-    parts += [_section("what clients saw"), _requests(report), Text()]
-    parts += [_section("when"), _times(report.timeline, report.victim), Text()]
-    parts += [_section("where the traffic was"), _regions(report.regions, report.victim), Text()]
+    parts += [section("what clients saw"), requests(report.requests), Text()]
+    parts += [section("when"), _times(report.timeline, report.victim), Text()]
+    parts += [section("where the traffic was"), _regions(report.regions, report.victim), Text()]
     moved = [journey for journey in report.journeys if journey.before != journey.after]
     if moved:
-        parts += [_section("whose traffic moved"), _journeys(moved), Text()]
+        parts += [section("whose traffic moved"), _journeys(moved), Text()]
     if report.left_out is not None:
-        parts += [_section(f"why there, right after the failover: {report.left_out.request}")]
+        parts += [section(f"why there, right after the failover: {report.left_out.request}")]
         parts += [_left_out(report.left_out), Text()]
-    parts += [_section("events"), _events(report), Text()]
-    parts += [_section("promises"), _promises(report)]
+    parts += [section("events"), _events(report), Text()]
+    parts += [section("promises"), promises(report.promises)]
     return Panel(Group(*parts), title="multi-region demo", box=ROUNDED, width=WIDTH, padding=(1, 2))
 
 
@@ -110,22 +111,8 @@ def _headline(report: DemoReport) -> Text:
     return text
 
 
-def _requests(report: DemoReport) -> Table:
-    sums, table = report.requests, _grid()
-    services = ", ".join(f"{name} {count:,}" for name, count in sums.by_service.items())
-    table.add_row("requests", f"{sums.total:,}  ({services})")
-    causes = ", ".join(f"{cause} {count}" for cause, count in sums.failures_by_error.items())
-    table.add_row("failed at the first attempt", f"{sums.failed_first_attempts}{f'  ({causes})' if causes else ''}")
-    table.add_row("tried once more, elsewhere", f"{sums.retried}")
-    table.add_row("failed in the end", Text(f"{sums.failed}", style="bold red" if sums.failed else "bold green"))
-    table.add_row(
-        "took", f"{sums.typical_ms:,.0f} ms typically, {sums.p99_ms:,.0f} ms at p99, {sums.slowest_ms:,.0f} ms at most"
-    )
-    return table
-
-
 def _times(times: Timeline, victim: str) -> Table:
-    table = _grid()
+    table = grid()
     table.columns[0].justify = "right"
     rows = [
         (0.0, f"{victim} fails"),
@@ -146,15 +133,15 @@ def _times(times: Timeline, victim: str) -> Table:
 
 
 def _regions(regions: Iterable[RegionSums], victim: str) -> Table:
-    table = _table("region", "before", "", "while down", "", "recovered", "answers", "most in 1 s")
+    table = table("region", "before", "", "while down", "", "recovered", "answers", "most in 1 s")
     for region in regions:
-        recovered = "" if region.share_recovered is None else _percent(region.share_recovered)
+        recovered = "" if region.share_recovered is None else percent(region.share_recovered)
         table.add_row(
             Text(region.region_id, style="bold red" if region.region_id == victim else ""),
             Bar(1.0, 0.0, region.share_before, width=BAR, color="cyan"),
-            _percent(region.share_before),
+            percent(region.share_before),
             Bar(1.0, 0.0, region.share_after, width=BAR, color="cyan"),
-            _percent(region.share_after),
+            percent(region.share_after),
             recovered,
             f"{region.answers:,}",
             f"{region.peak} of {region.capacity}",
@@ -163,7 +150,7 @@ def _regions(regions: Iterable[RegionSums], victim: str) -> Table:
 
 
 def _journeys(journeys: Iterable[Journey]) -> Table:
-    table = _table("clients", "service", "before", "", "while down", "")
+    table = table("clients", "service", "before", "", "while down", "")
     for journey in journeys:
         table.add_row(
             journey.city,
@@ -177,7 +164,7 @@ def _journeys(journeys: Iterable[Journey]) -> Table:
 
 
 def _left_out(explained: Explained) -> Table:
-    table = _grid()
+    table = grid()
     table.add_row(Text(explained.selected or "refused", style="bold green"), "selected")
     for region_id, why in explained.excluded.items():
         table.add_row(region_id, Text(why))
@@ -185,49 +172,12 @@ def _left_out(explained: Explained) -> Table:
 
 
 def _events(report: DemoReport) -> Table:
-    table = _grid()
+    table = grid()
     table.columns[0].justify = "right"
     events = [event for event in report.events if event["after_fault_ms"] >= 0]
     for event in events[:SHOWN_EVENTS]:
         line = " ".join(filter(None, (event["kind"], event["subject"], event["outcome"])))
-        table.add_row(f"{event['after_fault_ms']:,.0f} ms", Text(line), Text(_short(event["reason"], 42), style="dim"))
+        table.add_row(f"{event['after_fault_ms']:,.0f} ms", Text(line), Text(short(event["reason"], 42), style="dim"))
     if len(events) > SHOWN_EVENTS:
         table.add_row("", f"and {len(events) - SHOWN_EVENTS} more (--json lists all)", "")
     return table
-
-
-def _promises(report: DemoReport) -> Table:
-    table = _grid()
-    for promise in report.promises:
-        mark = Text("kept", style="bold green") if promise.held else Text("BROKEN", style="bold red")
-        table.add_row(mark, Text(promise.text), Text(promise.detail, style="dim"))
-    return table
-
-
-# --- pieces ---------------------------------------------------------------------------------------
-
-
-def _section(title: str) -> Text:
-    return Text(title, style="bold cyan")
-
-
-def _grid() -> Table:
-    table = Table.grid(padding=(0, 2))
-    for _ in range(3):
-        table.add_column()
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column)
-    return table
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:3.0f} %"
-
-
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 from mahavishnu.integrations.multi_region.core.failover import FailoverStrategy
 from mahavishnu.integrations.multi_region.core.model import parse_enum
 from mahavishnu.integrations.multi_region.core.overrides import BreakGlass
+from mahavishnu.integrations.multi_region.core.residuals import LONGEST_MS
 from mahavishnu.integrations.multi_region.core.safety import LIFTABLE
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 from mahavishnu.integrations.multi_region.surfaces.world import kinds
@@ -83,6 +84,7 @@ class OutcomeBody(Body):
     region_id: kinds.Id
     ok: bool = Field(description="Whether it was answered as it should be.")
     latency_ms: float | None = Field(None, ge=0, le=1e9, description="How long it took, in ms.")
+    service: kinds.OptionalName = Field(None, description="The service that it was for; rollouts are judged by it.")
 
 
 class LoadBody(Body):
@@ -92,8 +94,25 @@ class LoadBody(Body):
     current_capacity: kinds.Amount = Field(description="In the unit of its max_capacity.")
 
 
+class RttPlaceBody(Body):
+    """Where a client was, in degrees."""
+
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+
+
+class RttBody(Body):
+    """A measured round trip between a client and a region."""
+
+    region_id: kinds.Id
+    ms: float = Field(gt=0, le=LONGEST_MS, description="Of the network alone, without the time to answer.")
+    location: RttPlaceBody | None = Field(None, description="Where the client was; or give its country.")
+    country: kinds.Country = Field(None, description="ISO 3166-1 alpha-2 of the client.")
+
+
 class ObservationsBody(Body):
     """What data planes and callers have seen; all of it is counted, or none."""
 
     outcomes: list[OutcomeBody] = Field(default_factory=list, description="Requests, in the order in which they ended.")
     loads: list[LoadBody] = Field(default_factory=list, description="Loads now.")
+    rtts: list[RttBody] = Field(default_factory=list, description="Round trips, in the order in which they were taken.")

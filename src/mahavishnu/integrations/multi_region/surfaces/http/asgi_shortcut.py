@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import cached_property
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .hot import LARGEST, PATH, Head, HotRoute, raw_route, read_body
+from .hot import LARGEST, PATH, HotRoute, first_of, raw_route
 
 
 class Shortcut:
@@ -26,16 +26,11 @@ class Shortcut:
     @cached_property
     def hot(self) -> HotRoute | None:
         """Who answers; None: nobody but the app. Found out at the first request, when the app is complete."""
-        if self._app.user_middleware and not self._past_middleware:
+        limit = self._app.max_body_size
+        if (self._app.user_middleware and not self._past_middleware) or (limit is not None and limit < LARGEST):
             return None
         raw = raw_route(self._app.router.routes)
         return None if raw is None else raw.hot
-
-    @cached_property
-    def largest(self) -> int:
-        """Bytes of the largest body that is taken: the app's own limit holds here too."""
-        limit = self._app.max_body_size
-        return LARGEST if limit is None else min(LARGEST, limit)
 
 
 class Accelerated:
@@ -50,20 +45,10 @@ class Accelerated:
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
             hot = self._shortcut.hot
             if hot is not None and not scope["query_string"] and not scope.get("root_path"):
-                head = Head.of(scope["headers"])
-                if hot.takes(head, self._shortcut.largest):
-                    return await self._answer(hot, head, scope, receive, send)
+                headers = first_of(scope["headers"])
+                if hot.takes(headers):
+                    return await hot.serve(headers.get(b"content-type"), scope, receive, send, self.app)
         await self.app(scope, receive, send)
-
-    async def _answer(self, hot: HotRoute, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(receive)
-        if body is None:
-            return
-        try:
-            reply = hot.reply(head.kind, body, PATH)
-        except Exception:  # not the request's fault: the app fails in its own way, with its own handlers and log
-            return await self.app(scope, _again(body, receive), send)
-        await reply.send(send)
 
 
 def shorten(app: FastAPI) -> None:
@@ -73,13 +58,3 @@ def shorten(app: FastAPI) -> None:
         return
     build = app.build_middleware_stack
     app.build_middleware_stack = lambda: Accelerated(build(), Shortcut(app))  # type: ignore[method-assign]
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A body that was read, for somebody who has not read it."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replay

@@ -2,17 +2,16 @@
 
 The raw route, the wrapper and the protocol all answer through ``HotRoute``. Each takes only what it can answer exactly
 as the declared route does, and leaves everything else to it: another spelling of the path, a query string, a caller who
-is not admitted, a body whose size is not told or large.
+is not admitted, a body that is large or whose size is not told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mahavishnu.integrations.multi_region.errors import ForbiddenError, MultiRegionError
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
@@ -23,47 +22,20 @@ from .route_body import answer_route
 from .routes import check_content_type, decoded
 
 PATH = "/route"
-LARGEST = 65_536
-"""Bytes of a body that is worth a short way; larger ones go the long way, to be read bit by bit or refused."""
-
 JSON = b"application/json"
+DIGITS = 4
+"""A body goes a short way when its length in bytes has no more digits; larger ones are read bit by bit, or refused."""
 
-Headers = Iterable[tuple[bytes, bytes]]
+LARGEST = 10**DIGITS - 1
+
+Headers = list[tuple[bytes, bytes]]
 """As ASGI has them: names in lower case."""
 
+Reply = tuple[int, Headers, bytes]
+"""An answer: its status, its headers with the body's type and length, its body."""
 
-class Reply(msgspec.Struct, frozen=True, gc=False):  # a tenth of what a frozen dataclass costs to make
-    """An answer; ``headers`` include the body's type and length."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-    async def send(self, send: Send) -> None:
-        """Answer over ASGI."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body})
-
-
-class Head(msgspec.Struct, frozen=True, gc=False):
-    """What the headers of a request say that matters here; of a header that comes twice, the first counts."""
-
-    kind: bytes | None
-    length: int | None
-    authorization: bytes | None
-
-    @classmethod
-    def of(cls, headers: Headers) -> Head:
-        """The head that these headers make. ``length`` is None when it is not told, or not as a number."""
-        kind = length = authorization = None
-        for name, value in headers:
-            if name == b"content-type":
-                kind = value if kind is None else kind
-            elif name == b"content-length":
-                length = value if length is None else length
-            elif name == b"authorization":
-                authorization = value if authorization is None else authorization
-        return cls(kind, int(length) if length is not None and length.isdigit() else None, authorization)
+Refusal = (MultiRegionError, ProblemError)
+"""What is wrong with a request; anything else that is raised is our own failure."""
 
 
 class HotRoute:
@@ -74,31 +46,47 @@ class HotRoute:
         asks = authorizer is not None and not authorizer.is_open(Role.VIEWER)
         self._authorizer = authorizer if asks else None
 
-    def takes(self, head: Head, largest: int = LARGEST) -> bool:
-        """Whether a request with this head may go a short way: a small body of known size, a caller who is admitted."""
-        if head.length is None or head.length > largest:
+    def takes(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a request with these headers may go a short way."""
+        length = headers.get(b"content-length", b"")
+        if len(length) > DIGITS or not length.isdigit():
             return False
-        return self._authorizer is None or self._admits(self._authorizer, head.authorization)
+        return self._authorizer is None or self._admits(self._authorizer, headers.get(b"authorization"))
 
     def decide(self, kind: bytes | None, body: bytes) -> bytes:
-        """The answer to a good body, as JSON. Raises MultiRegionError, ProblemError: see ``refuse``."""
+        """The answer to a good body, as JSON; ``kind`` is what it is said to be. Raises one of ``Refusal``."""
         if kind != JSON and body:
             check_content_type("" if kind is None else kind.decode("latin-1"))
         return answer_route(self._router, decoded(body))
 
-    def refuse(self, error: MultiRegionError | ProblemError, path: str) -> Reply:
-        """The answer to a bad one. ``path``: where it was asked."""
-        problem = error.problem if isinstance(error, ProblemError) else problem_of(error)
-        response = problem.response(path)
-        return Reply(response.status_code, response.raw_headers, bytes(response.body))
-
     def reply(self, kind: bytes | None, body: bytes, path: str) -> Reply:
-        """The answer to any body. What fails for other reasons than the request is raised."""
+        """The answer to any body asked for at ``path``. Raises only what is not the request's fault."""
         try:
             text = self.decide(kind, body)
-        except (MultiRegionError, ProblemError) as err:
-            return self.refuse(err, path)
-        return Reply(200, [(b"content-length", b"%d" % len(text)), (b"content-type", JSON)], text)
+        except Refusal as err:
+            return refuse(err, path)
+        return 200, [(b"content-length", b"%d" % len(text)), (b"content-type", JSON)], text
+
+    async def serve(
+        self, kind: bytes | None, scope: Scope, receive: Receive, send: Send, otherwise: ASGIApp | None = None
+    ) -> None:
+        """Read the body and answer over ASGI; a client who has hung up meanwhile needs no answer.
+
+        ``otherwise``: gets the request anew when it fails for no fault of its own. Without it that is raised.
+        """
+        message = await receive()
+        if message.get("more_body", False):
+            message = await _whole(message, receive)
+        if message["type"] != "http.request":
+            return
+        try:
+            status, headers, text = self.reply(kind, message.get("body", b""), scope["path"])
+        except Exception:
+            if otherwise is None:
+                raise
+            return await otherwise(scope, _again(message, receive), send)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": text})
 
     @staticmethod
     def _admits(authorizer: Authorizer, authorization: bytes | None) -> bool:
@@ -107,6 +95,18 @@ class HotRoute:
         except ForbiddenError:
             return False
         return True
+
+
+def refuse(error: MultiRegionError | ProblemError, path: str) -> Reply:
+    """The answer to a bad request that was asked at ``path``."""
+    problem = error.problem if isinstance(error, ProblemError) else problem_of(error)
+    response = problem.response(path)
+    return response.status_code, response.raw_headers, bytes(response.body)
+
+
+def first_of(headers: Headers) -> dict[bytes, bytes]:
+    """The headers by name; of one that comes twice, the first counts."""
+    return dict(reversed(headers))
 
 
 class RawRoute(Route):
@@ -119,28 +119,32 @@ class RawRoute(Route):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """All, or nothing: whatever is not taken is for the routes that follow."""
         match, found = super().matches(scope)
-        if match is not Match.FULL or scope["query_string"]:
+        if match is not Match.FULL or scope["query_string"] or not self.hot.takes(first_of(scope["headers"])):
             return Match.NONE, {}
-        head = Head.of(scope["headers"])
-        if not self.hot.takes(head):
-            return Match.NONE, {}
-        return match, {**found, "route": self, "multi_region.head": head}
+        return match, {**found, "route": self}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body and answer; whoever has hung up meanwhile needs none."""
-        body = await read_body(receive)
-        if body is not None:
-            await self.hot.reply(scope["multi_region.head"].kind, body, scope["path"]).send(send)
+        """Answer."""
+        await self.hot.serve(first_of(scope["headers"]).get(b"content-type"), scope, receive, send)
 
 
-async def read_body(receive: Receive) -> bytes | None:
-    """The whole body; None when the client went away. The server holds it to the length that was told."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
+async def _whole(message: Message, receive: Receive) -> Message:
+    """A body's first piece and all that follow; the server holds them to the length that was told."""
+    pieces = [message.get("body", b"")]
     while message.get("more_body", False):
         message = await receive()
-        body += message.get("body", b"")
-    return body if message["type"] == "http.request" else None
+        pieces.append(message.get("body", b""))
+    return {"type": message["type"], "body": b"".join(pieces)}
+
+
+def _again(body: Message, receive: Receive) -> Receive:
+    """A body that was read, for somebody who has not read it."""
+    waiting = [body]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
 
 
 def raw_route(routes: Iterable[BaseRoute]) -> RawRoute | None:

@@ -7,31 +7,38 @@ flight on the connection, and a client who reads what it is sent. Every other re
 
 from __future__ import annotations
 
-from asyncio import TimerHandle
+from asyncio import Transport
+from logging import INFO
 from typing import Any
 
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from mahavishnu.integrations.multi_region.errors import MultiRegionError
-
 from .asgi_shortcut import Shortcut
-from .hot import JSON, PATH, Head, Reply
-from .problems import ProblemError
+from .hot import JSON, PATH, Headers, HotRoute, Refusal, Reply, first_of, refuse
 
 _URL = PATH.encode()
 
 
 class HotProtocol(HttpToolsProtocol):
-    """One connection. Made by ``http_protocol``, which says what the shortcut is."""
+    """One connection. ``http_protocol`` makes the class for an app."""
 
     shortcut: Shortcut
-    _head: Head | None = None
+    _hot: HotRoute | None = None
+    _under_way = False
+    _kind: bytes | None = None
     _body = b""
-    _idle_since: float | None = None
     _last = False
-    _defaults: list[tuple[bytes, bytes]] | None = None
-    _before = b""
+    _idle_since: float | None = None
+    _defaults: Headers | None = None
+    _ok = b""
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A client came: see whether its requests may go a short way at all."""
+        super().connection_made(transport)
+        logs = self.access_log and self.access_logger.isEnabledFor(INFO)
+        if not logs and self.limit_concurrency is None and not self.root_path:
+            self._hot = self.shortcut.hot
 
     # --- parser callbacks -------------------------------------------------------------------------
 
@@ -43,34 +50,32 @@ class HotProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Decide which way the request goes."""
-        if self.url == _URL and self._may_be_short():
-            head = Head.of(self.headers)
-            hot = self.shortcut.hot
-            if hot is not None and hot.takes(head, self.shortcut.largest):
-                self._head, self._body = head, b""
+        hot = self._hot
+        if self.url == _URL and hot is not None and self._is_plain():
+            headers = first_of(self.headers)
+            if hot.takes(headers):
+                self._under_way, self._kind, self._body = True, headers.get(b"content-type"), b""
                 return
         self._go_long()
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
-        if self._head is None:
-            super().on_body(body)
-        else:
+        if self._under_way:
             self._body = self._body + body if self._body else body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is here: answer it."""
-        head = self._head
-        if head is None:
+        hot = self._hot
+        if not self._under_way or hot is None:
             super().on_message_complete()
             return
-        self._head = None
-        hot = self.shortcut.hot
-        assert hot is not None
+        self._under_way = False
         try:
-            self._write_ok(hot.decide(head.kind, self._body))
-        except (MultiRegionError, ProblemError) as err:
-            self._write(hot.refuse(err, PATH))
+            self._write_ok(hot.decide(self._kind, self._body))
+        except Refusal as err:
+            self._write(refuse(err, PATH))
         except Exception:  # not the request's fault: the app fails in its own way, with its own handlers and log
             self._go_long()
             super().on_body(self._body)
@@ -78,19 +83,16 @@ class HotProtocol(HttpToolsProtocol):
 
     # --- which way --------------------------------------------------------------------------------
 
-    def _may_be_short(self) -> bool:
+    def _is_plain(self) -> bool:
         parser, cycle = self.parser, self.cycle
         return (
             (cycle is None or cycle.response_complete)
             and parser.get_method() == b"POST"
-            and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
             and not parser.should_upgrade()
             and not self.expect_100_continue
             and not self.flow.write_paused
-            and not self.access_log
-            and self.limit_concurrency is None
-            and not self.root_path
             and not self.transport.is_closing()
         )
 
@@ -106,24 +108,24 @@ class HotProtocol(HttpToolsProtocol):
     # --- answering --------------------------------------------------------------------------------
 
     def _write_ok(self, body: bytes) -> None:
-        if self._last:
-            self._write(Reply(200, [(b"content-length", b"%d" % len(body)), (b"content-type", JSON)], body))
-            return
         defaults = self.server_state.default_headers
-        if defaults is not self._defaults:
+        if defaults is not self._defaults:  # uvicorn makes them anew once a second, for the date
             self._defaults = defaults
-            self._before = _head_bytes(200, [*defaults, (b"content-type", JSON)]) + b"content-length: "
-        self.transport.write(b"%b%d\r\n\r\n%b" % (self._before, len(body), body))
+            self._ok = _head_bytes(200, [*defaults, (b"content-type", JSON)])
+        if self._last:
+            self._write((200, [(b"content-length", b"%d" % len(body)), (b"content-type", JSON)], body))
+            return
+        self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self._ok, len(body), body))
         self._answered()
 
     def _write(self, reply: Reply) -> None:
-        close = self._last or (b"connection", b"close") in reply.headers
-        headers = [*self.server_state.default_headers, *reply.headers]
-        if self._last and (b"connection", b"close") not in headers:
-            headers.append((b"connection", b"close"))
-        self.transport.write(_head_bytes(reply.status, headers) + b"\r\n" + reply.body)
+        status, headers, body = reply
+        said = [*self.server_state.default_headers, *headers]
+        if self._last:
+            said.append((b"connection", b"close"))
+        self.transport.write(_head_bytes(status, said) + b"\r\n" + body)
         self._answered()
-        if close:
+        if self._last:
             self.transport.close()
 
     def _answered(self) -> None:
@@ -164,16 +166,15 @@ class HotProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _cancel_timer(self) -> None:
-        timer: TimerHandle | None = self.timeout_keep_alive_task
-        if timer is not None:
-            timer.cancel()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
 
     # --- stopping ---------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
         """The server stops: a request whose body is still coming is answered first."""
-        if self._head is not None:
+        if self._under_way:
             self._last = True
         else:
             super().shutdown()
@@ -182,8 +183,8 @@ class HotProtocol(HttpToolsProtocol):
 def http_protocol(app: FastAPI, *, past_middleware: bool = False) -> type[HotProtocol]:
     """The protocol class for ``uvicorn.Config(app, http=...)``. ``past_middleware``: as for ``accelerate``."""
     members: dict[str, Any] = {"shortcut": Shortcut(app, past_middleware=past_middleware)}
-    return type("HotProtocol", (HotProtocol,), members)
+    return type("HotProtocolOfApp", (HotProtocol,), members)
 
 
-def _head_bytes(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+def _head_bytes(status: int, headers: Headers) -> bytes:
     return b"".join([STATUS_LINE[status], *(part for name, value in headers for part in (name, b": ", value, b"\r\n"))])

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from mahavishnu.integrations.multi_region.core.model import RoutingStrategy
+from mahavishnu.integrations.multi_region.core.model import RegionView, RoutingStrategy
+from mahavishnu.integrations.multi_region.core.routing import RoutingDecision
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, nearest_hint
 from mahavishnu.integrations.multi_region.shell.router import MAX_CANDIDATES, RegionAwareRouter
 
@@ -20,10 +21,44 @@ _STRATEGIES: dict[Any, RoutingStrategy] = {strategy.value: strategy for strategy
 _ENCODER = msgspec.json.Encoder()
 
 
+MAX_KEPT = 4096
+"""Answers that are kept; each holds on to its region as it was, so that no other can have the same id."""
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """An answer that holds for every plain decision for the same state of the same region."""
+
+    region: RegionView
+    strategy: RoutingStrategy
+    revision: int
+    body: bytes
+
+    def answers(self, decision: RoutingDecision) -> bool:
+        """Whether it is this decision's answer too."""
+        return (
+            self.region is decision.region and self.revision == decision.revision and self.strategy is decision.strategy
+        )
+
+
+_kept: dict[int, _Kept] = {}
+
+
 def answer_route(router: RegionAwareRouter, body: Any) -> bytes:
     """The decision for a decoded body, as JSON. Raises InvalidInputError, NoEligibleRegionError."""
     context, strategy, candidates = parse_route_body(body)
     decision = router.route(context, strategy, candidates)
+    if candidates != 1 or not decision.is_plain:
+        return _encoded(decision, candidates)
+    kept = _kept.get(id(decision.region))
+    if kept is None or not kept.answers(decision):
+        if len(_kept) >= MAX_KEPT:
+            _kept.clear()
+        kept = _Kept(decision.region, decision.strategy, decision.revision, _encoded(decision, candidates))
+        _kept[id(decision.region)] = kept
+    return kept.body
+
+
+def _encoded(decision: RoutingDecision, candidates: int) -> bytes:
     region = decision.region
     answer = {
         "selected_region": region.region_id,

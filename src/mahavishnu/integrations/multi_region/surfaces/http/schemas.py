@@ -211,6 +211,12 @@ class RequestContext(BaseModel):
 
     user_location: UserLocation | None = None
     country: str | None = Field(None, pattern="^[A-Za-z]{2}$", description="ISO 3166-1 alpha-2; stands in for a place.")
+    ip: str | None = Field(
+        None, min_length=2, max_length=100, description="IPv4 or IPv6 address; where the server has a database of them."
+    )
+    current_region: str | None = Field(
+        None, min_length=1, description="The region that the client uses now; kept unless another is clearly nearer."
+    )
     compliance_requirements: list[ComplianceFramework] | None = None
     data_id: str | None = Field(None, min_length=1, description="The data that the request is about.")
     data_class: str | None = Field(None, min_length=1, description="What kind of data it carries; rules may read it.")

@@ -288,6 +288,8 @@ class CountedAnswer(Answer):
 
     outcomes: int
     loads: int
+    rtts: int = Field(description="Round trips that were learned from.")
+    doubted: int = Field(description="Round trips far above what is usual: believed when they keep coming.")
 
 
 class HealthzAnswer(Answer):

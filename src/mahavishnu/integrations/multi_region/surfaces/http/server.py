@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache, cached_property
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version as distribution_version
+from importlib.util import find_spec
+from typing import Literal
 
 import uvicorn
 from fastapi import FastAPI
@@ -25,7 +27,9 @@ from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 
 from .api import MultiRegionAPI
 from .auth import Authorizer, Tokens
+from .batch import Batches
 from .data import Data
+from .deployments import Deployments
 from .documents import complete, components_of
 from .params import known_parameters_only
 from .problems import problem_of_status
@@ -83,6 +87,15 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def protocol_for(app: FastAPI) -> type[asyncio.Protocol] | Literal["auto"]:
+    """What ``uvicorn.Config(app, http=...)`` is to be given: answers the hot path by itself, where that can be."""
+    if find_spec("httptools") is None:
+        return "auto"
+    from .protocol import http_protocol
+
+    return http_protocol(app)
+
+
 def version() -> str:
     """The installed version; ``0`` for a checkout that is not installed."""
     try:
@@ -100,6 +113,8 @@ def _add_routes(
     Declaring(system).add_to(v1)
     Acting(system).add_to(v1)
     Data(system).add_to(v1)
+    Batches(system.router).add_to(v1)
+    Deployments(system).add_to(v1)
     Telemetry(system, metrics).add_to(server, anybody)
     streams.add_to(server)
     for doors in (v1, server, anybody):
@@ -140,10 +155,12 @@ class _AllowedMethods:
         self._app = app
 
     def on(self, path: str) -> str:
-        """The value of ``Allow``."""
-        return ", ".join(sorted(set().union(*(ways for pattern, ways in self._paths if pattern.match(path)))))
+        """The value of ``Allow``; a path that stands there word for word is no name of something."""
+        exact = [ways for known, _, ways in self._paths if known == path]
+        fitting = exact or [ways for _, pattern, ways in self._paths if pattern.match(path)]
+        return ", ".join(sorted(set().union(*fitting)))
 
     @cached_property
-    def _paths(self) -> list[tuple[re.Pattern[str], set[str]]]:
+    def _paths(self) -> list[tuple[str, re.Pattern[str], set[str]]]:
         routes = ((route.path, route.methods) for route in iter_route_contexts(self._app.routes))
-        return [(compile_path(path)[0], ways) for path, ways in routes if path is not None and ways is not None]
+        return [(path, compile_path(path)[0], ways) for path, ways in routes if path is not None and ways is not None]

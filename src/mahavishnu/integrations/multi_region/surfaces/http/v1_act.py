@@ -11,6 +11,7 @@ from mahavishnu.integrations.multi_region.core.failover import RecoveryEvent, Re
 from mahavishnu.integrations.multi_region.core.model import AdminState
 from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Freeze
 from mahavishnu.integrations.multi_region.errors import FailoverRefusedError, InvalidInputError, nearest_hint
+from mahavishnu.integrations.multi_region.shell.measurements import Measured
 from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 
 from .action_bodies import (
@@ -21,6 +22,7 @@ from .action_bodies import (
     ObservationsBody,
     OutcomeBody,
     OverrideBody,
+    RttBody,
     WhyBody,
 )
 from .api import region_at
@@ -47,6 +49,7 @@ class Acting:
     def __init__(self, system: MultiRegionSystem) -> None:
         self._manager = system.region_manager
         self._handler = system.failure_handler
+        self._measurements = system.router.measurements
 
     def add_to(self, doors: Doors) -> None:
         """Add them to a router."""
@@ -105,14 +108,33 @@ class Acting:
         return {"frozen": False}
 
     async def observe(self, body: ObservationsBody) -> Mapping[str, Any]:
-        """Count how real requests went, and how much regions carry: all of it, or none."""
+        """Count how real requests went, how much regions carry, how long round trips take: all of it, or none."""
         self._refuse_unknown("outcomes", body.outcomes)
         self._refuse_unknown("loads", body.loads)
+        self._refuse_unknown("rtts", body.rtts)
+        measured = [self._measured(position, rtt) for position, rtt in enumerate(body.rtts)]
         for outcome in body.outcomes:
-            self._manager.report_outcome(outcome.region_id, outcome.ok, outcome.latency_ms)
+            self._manager.report_outcome(outcome.region_id, outcome.ok, outcome.latency_ms, outcome.service)
         for load in body.loads:
             self._manager.report_load(load.region_id, load.current_capacity)
-        return {"outcomes": len(body.outcomes), "loads": len(body.loads)}
+        doubted = self._measurements.learn_all(measured)
+        return {
+            "outcomes": len(body.outcomes),
+            "loads": len(body.loads),
+            "rtts": len(measured) - doubted,
+            "doubted": doubted,
+        }
+
+    def _measured(self, position: int, body: RttBody) -> Measured:
+        """A measurement that can be true. Raises InvalidInputError with the field as the body names it."""
+        location = None if body.location is None else body.location.model_dump()
+        try:
+            found = self._measurements.read(location, body.region_id, body.ms, body.country)
+            self._measurements.check(found)
+        except InvalidInputError as err:
+            field = err.field.removeprefix("request_context.").replace("user_location", "location")
+            raise InvalidInputError(f"rtts.{position}.{field}", err.value, err.allowed) from err
+        return found
 
     def _plan(self, body: FailoverBody, override: BreakGlass | None) -> Mapping[str, Any]:
         plan = self._handler.plan(body.from_region, body.to_region, override=override)
@@ -130,7 +152,7 @@ class Acting:
     def _override(self, asked: OverrideBody | None, by: str) -> BreakGlass | None:
         return None if asked is None else asked.break_glass(by, self._manager.clock)
 
-    def _refuse_unknown(self, where: str, observed: Sequence[OutcomeBody | LoadBody]) -> None:
+    def _refuse_unknown(self, where: str, observed: Sequence[OutcomeBody | LoadBody | RttBody]) -> None:
         known = self._manager.regions
         for position, item in enumerate(observed):
             if item.region_id not in known:

@@ -31,6 +31,7 @@ class Declaring:
 
     def __init__(self, system: MultiRegionSystem) -> None:
         self._manager = system.region_manager
+        self._orchestrator = system.orchestrator
 
     def add_to(self, doors: Doors) -> None:
         """Add them to a router."""
@@ -82,12 +83,14 @@ class Declaring:
         """Declare or replace a service."""
         service = body.service(name)
         await self._manager.put_service(service, actor=actor)
+        await self._orchestrator.adopt_declared()
         return service
 
     async def remove_service(self, name: str, actor: Actor) -> None:
         """Remove a service."""
         service_at(self._manager, name)
         await self._manager.remove_service(name, actor=actor)
+        await self._orchestrator.adopt_declared()
 
     async def put_policy(self, policy_id: str, body: PolicyBody, actor: Actor) -> DataPlacementPolicy:
         """Register or replace a policy."""
@@ -104,6 +107,8 @@ class Declaring:
         """
         world = world_from_json(await request.json(), self._manager.health_check)
         changes = await self._manager.apply(world, dry_run=dry_run, actor=actor)
+        if changes and not dry_run:
+            await self._orchestrator.adopt_declared()
         return {
             "dry_run": dry_run,
             "changes": changes,

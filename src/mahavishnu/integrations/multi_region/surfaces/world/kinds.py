@@ -88,6 +88,19 @@ def _country(value: object) -> str:
     return value
 
 
+_LASTING = (DeploymentType.ACTIVE_ACTIVE.value, DeploymentType.ACTIVE_PASSIVE.value)
+
+
+def _lasting(value: object) -> DeploymentType:
+    """A type of deployment that lasts: a blue-green switch is something that happens once."""
+    found = parse_enum(DeploymentType, value, "type")
+    if found is DeploymentType.BLUE_GREEN:
+        where = "where the service runs when nothing is switched"
+        allowed = f"{' or '.join(_LASTING)}, for {where}; `multi-region deploy blue-green` begins a switch"
+        raise InvalidInputError("type", value, allowed)
+    return found
+
+
 _T = TypeVar("_T")
 
 
@@ -140,7 +153,9 @@ Framework = Annotated[ComplianceFramework, _member(ComplianceFramework), _member
 Strategy = Annotated[RoutingStrategy, _member(RoutingStrategy), _members(RoutingStrategy)]
 Failback = Annotated[FailbackMode | None, _member(FailbackMode), _members(FailbackMode)]
 Locality = Annotated[LocalityLevel, _member(LocalityLevel), _members(LocalityLevel)]
-Deployment = Annotated[DeploymentType, _member(DeploymentType), _members(DeploymentType)]
+Deployment = Annotated[
+    DeploymentType, PlainValidator(_lasting), WithJsonSchema({"type": "string", "enum": list(_LASTING)})
+]
 Kind = Annotated[ProbeKind | None, _member(ProbeKind), _members(ProbeKind)]
 _FLAG_SCHEMA = WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["yes", "no", "on", "off"]}]})
 Flag = Annotated[bool, PlainValidator(units.parse_flag), _FLAG_SCHEMA]
