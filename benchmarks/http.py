@@ -191,9 +191,8 @@ def load(server: Running, script: Path, seconds: float) -> Load:
     before = server.cpu_s()
     connections = BATCH_CONNECTIONS if script.stem == "batch" else CONNECTIONS
     command = [tool("wrk", "wrk"), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
-    said = subprocess.run(
-        [*command, server.url], capture_output=True, text=True, check=False, preexec_fn=_elsewhere
-    ).stdout
+    command.append(server.url)
+    said = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_elsewhere).stdout
     found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", said)
     if found is None or found[5] != "0":
         raise SystemExit(f"{server.url} did not answer as it should:\n{said}")

@@ -58,10 +58,10 @@ class World:
             corrected_ms(far, estimate(far, *zones), high) + SLACK_MS,
         )
 
-    def bounds(self, cell: int) -> Sequence[Bound]:
+    def bounds(self, cell: int, most: int | None) -> Sequence[Bound]:
         """Of places of which something was learned, only that it is within 200 ms."""
         widths = [(-200.0, 200.0) if ms else (0.0, 0.0) for ms in self.learned]
-        return sorted((*self.within(cell, index, *width), index) for index, width in enumerate(widths))
+        return sorted((*self.within(cell, index, *width), index) for index, width in enumerate(widths))[:most]
 
     def refine(self, cell: int, index: int) -> tuple[float, float]:
         return self.within(cell, index, self.learned[index], self.learned[index])
@@ -112,24 +112,24 @@ def test_no_cell_misses_a_winner(dice: Random, refined: bool) -> None:
 
 def test_what_cannot_win_is_left_out() -> None:
     near, far = (1.0, 2.0, 0), (3.0, 4.0, 1)
-    geometry = Geometry(lambda _: [near, far])
+    geometry = Geometry(lambda *_: [near, far])
     assert geometry.candidates(7, 0b11) == (0,)
     assert geometry.candidates(7, 0b10) == (1,)
 
 
 def test_a_tie_of_bounds_leaves_both() -> None:
-    assert Geometry(lambda _: [(1.0, 3.0, 0), (3.0, 4.0, 1)]).candidates(7, 0b11) == (0, 1)
+    assert Geometry(lambda *_: [(1.0, 3.0, 0), (3.0, 4.0, 1)]).candidates(7, 0b11) == (0, 1)
 
 
 def test_narrower_bounds_leave_fewer() -> None:
     wide = [(0.0, 100.0, 0), (1.0, 2.0, 1)]
-    assert Geometry(lambda _: wide, 0b01).candidates(7, 0b11) == (0, 1)
-    assert Geometry(lambda _: wide, 0b01).candidates(7, 0b11, lambda key, index: (50.0, 51.0)) == (1,)
+    assert Geometry(lambda *_: wide, 0b01).candidates(7, 0b11) == (0, 1)
+    assert Geometry(lambda *_: wide, 0b01).candidates(7, 0b11, lambda key, index: (50.0, 51.0)) == (1,)
 
 
 def test_places_beyond_those_kept_are_looked_at_when_they_can_win() -> None:
     many = [(float(i), float(i) + 0.5, i) for i in range(KEPT + 5)]
-    geometry = Geometry(lambda _: many)
+    geometry = Geometry(lambda *_: many)
     assert geometry.candidates(7, 1 << (KEPT + 3)) == (KEPT + 3,)
     assert geometry.candidates(7, 1 << (KEPT + 3) | 1 << 2) == (2,)
 
@@ -137,7 +137,7 @@ def test_places_beyond_those_kept_are_looked_at_when_they_can_win() -> None:
 def test_bounds_are_worked_out_once_for_a_cell() -> None:
     asked: list[int] = []
 
-    def bounds(key: int) -> list[Bound]:
+    def bounds(key: int, _most: int | None) -> list[Bound]:
         asked.append(key)
         return [(1.0, 2.0, 0)]
 
@@ -148,7 +148,7 @@ def test_bounds_are_worked_out_once_for_a_cell() -> None:
 
 
 def test_cells_do_not_fill_the_memory() -> None:
-    geometry = Geometry(lambda _: [(1.0, 2.0, 0)])
+    geometry = Geometry(lambda *_: [(1.0, 2.0, 0)])
     for key in range(MAX_CELLS + 10):
         geometry.candidates(key, 1)
     assert len(geometry) == 10

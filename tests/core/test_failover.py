@@ -7,6 +7,7 @@ import pytest
 from mahavishnu.integrations.multi_region.core.failover import (
     FailoverPlan,
     Refusal,
+    plan_by_choice,
     plan_failover,
     room,
     waiting_services,
@@ -209,3 +210,24 @@ def test_services_wait_whose_failback_is_a_persons_choice_and_which_the_region_m
         ],
     )
     assert waiting_services(world, US) == ("at-night", "by-hand", "passive")
+
+
+def test_L7_a_person_who_leaves_a_healthy_region_sheds_nothing_without_an_override() -> None:
+    crowded = fleet(
+        view("a", load=50.0, max_capacity=100.0, phase=Phase.HEALTHY),
+        view("b", load=60.0, max_capacity=100.0, phase=Phase.HEALTHY),
+    )
+    refused = plan_by_choice(crowded, "a")
+    assert isinstance(refused, Refusal)
+    assert refused.rule == Rule.HEADROOM.value
+    lifted = plan_by_choice(crowded, "a", lifted=frozenset({Rule.HEADROOM}))
+    forced = plan_by_choice(
+        fleet(
+            view("a", load=50.0, max_capacity=100.0, phase=Phase.DOWN),
+            view("b", load=60.0, max_capacity=100.0, phase=Phase.HEALTHY),
+        ),
+        "a",
+    )
+    assert isinstance(lifted, FailoverPlan)
+    assert isinstance(forced, FailoverPlan)
+    assert forced.shed > 0

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 from itertools import combinations
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from mahavishnu.integrations.multi_region.core.model import ComplianceFramework, Fleet, Phase, RoutingStrategy, Service
+from mahavishnu.integrations.multi_region.core.deployment import DeploymentView, Group, State
+from mahavishnu.integrations.multi_region.core.model import (
+    ComplianceFramework,
+    DeploymentType,
+    Fleet,
+    Phase,
+    Point,
+    RoutingStrategy,
+    Service,
+)
 from mahavishnu.integrations.multi_region.core.ranking import turn_of
+from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.errors import (
     InvalidInputError,
     NoEligibleRegionError,
@@ -21,6 +33,7 @@ from mahavishnu.integrations.multi_region.errors import (
 )
 from mahavishnu.integrations.multi_region.facts.network import latency_model
 from mahavishnu.integrations.multi_region.shell.batch import CHUNK, LISTED, Batch, RouteBatch, turns_of
+from mahavishnu.integrations.multi_region.shell.batch_winners import WIDTH
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 from mahavishnu.integrations.multi_region.shell.table import MAX_ARRAYED, PLAIN, RoutingTable
 from mahavishnu.integrations.multi_region.testing.builders import fleet, view
@@ -105,6 +118,54 @@ async def test_single_decisions_go_on_where_a_batch_ended() -> None:
             expected = one_by_one(one, places * 2, asked)
             found = (await all_at_once(many, places, asked)).selected
             assert found + one_by_one(many, places, asked) == expected
+
+
+def deployed(service: str, *groups: tuple[str, ...]) -> DeploymentView:
+    """An active deployment whose groups share the traffic 30 to 70."""
+    made = tuple(
+        Group(f"g{at}", regions, weight) for at, (regions, weight) in enumerate(zip(groups, (30, 70), strict=True))
+    )
+    ids = tuple(name for regions in groups for name in regions)
+    return DeploymentView("d", service, DeploymentType.ACTIVE_ACTIVE, ids, State.SERVING, made, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("strategy", RoutingStrategy)
+async def test_the_groups_of_a_deployment_get_their_shares(strategy: RoutingStrategy) -> None:
+    names = [f"r{i}" for i in range(5)]
+    plan = MappingProxyType({"api": deployed("api", tuple(names[:2]), tuple(names[2:]))})
+    made = replace(fleet(*names, services=[Service("api")]), deployments=plan)
+    one, many = StagedManager(made).router(), StagedManager(made).router()
+    places = [(float(i % 50), float(i % 170)) for i in range(60)]
+    asked = {"strategy": strategy, "service": "api"}
+    expected = one_by_one(one, places, asked)
+    found = (await all_at_once(many, places[:25], asked)).selected + (
+        await all_at_once(many, places[25:], asked)
+    ).selected
+    assert found == expected
+    assert 15 <= sum(name in names[:2] for name in found) <= 21
+
+
+async def test_more_contenders_than_the_arrays_hold_are_told_apart() -> None:
+    ring = [math.radians(360 * i / (3 * WIDTH)) for i in range(3 * WIDTH)]
+    cluster = [view(f"r{a:.3f}", point=Point(math.cos(a) / 20, 8.0 + math.sin(a) / 20)) for a in ring]
+    one, many = router_of(*cluster), router_of(*cluster)
+    dice = Random(1)
+    places = [(dice.uniform(-60, 60), dice.uniform(-170, 170)) for _ in range(200)]
+    found = (await all_at_once(many, places, {})).selected
+    assert found == one_by_one(one, places, {})
+    assert len(set(found)) > 3
+
+
+async def test_of_equal_estimates_the_healthiest_wins_as_it_was_when_the_batch_began() -> None:
+    mirrored = [view(name, point=Point(south, 20.0), country="CD") for name, south in (("a", 10.0), ("b", -10.0))]
+    made = fleet(*mirrored)
+    table = RoutingTable(made, latency_model(), Corrections())
+    batch = Batch(table, table.entry(PLAIN), RoutingStrategy.LATENCY_BASED, 0)
+    better = {"a": mirrored[0], "b": replace(mirrored[1], health_score=99.0)}
+    table.follow(replace(made, regions=MappingProxyType(better)), Corrections())
+    assert table.ids[table.nearest(table.entry(PLAIN).whole, 0.0, 20.0)] == "b"
+    found, _ = await batch.decide(np.zeros(3), np.full(3, 20.0))
+    assert found.selected == ["a"] * 3
 
 
 # --- what is asked -------------------------------------------------------------------------------

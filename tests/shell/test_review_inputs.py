@@ -113,7 +113,7 @@ async def test_a_bad_figure_put_into_a_registered_region_is_refused_there_and_sp
 @pytest.mark.parametrize("odd", [math.nan, -1, "7", None])
 async def test_nor_is_a_bad_limit(odd: Any) -> None:
     async with Stage.of("a", "b", probed=False) as stage:
-        with pytest.raises(InvalidInputError, match=r"^max_capacity: "):
+        with pytest.raises(InvalidInputError, match=r"^capabilities.max_capacity: "):
             stage.manager.regions["a"].capabilities.max_capacity = odd
         assert stage.serving() == {"a", "b"}
 

@@ -111,7 +111,14 @@ def test_status_shows_every_region_in_a_row(shell: Shell) -> None:
 
 def test_a_request_goes_to_the_nearest_region(shell: Shell) -> None:
     assert shell.json("route", *BERLIN)["selected_region"] == "eu-central-1"
-    assert "Selected eu-central-1 for lowest latency" in shell.run("route", *BERLIN)
+    text = shell.run("route", *BERLIN)
+    assert "Selected eu-central-1 for lowest latency" in text
+    assert "round trip  est. " in text
+    assert len(shell.json("route", *BERLIN, "--candidates", "1")["candidates"]) == 1
+    text = shell.run("route", *BERLIN, "--candidates", "2")
+    assert [text.count(column) for column in ("candidate", "est. ", "then")] == [1, 3, 0]
+    assert "unknown" in shell.run("route")
+    assert "GEOIP_DATABASE" in shell.run("route", "--ip", "203.0.113.9", code=2)
     assert shell.json("route", "--country", "us", "--strategy", "latency_based")["selected_region"].startswith("us-")
 
 

@@ -298,8 +298,31 @@ async def test_observations_are_counted() -> None:
         counted = await client.post("/v1/observations", json=body)
         health = (await client.get("/regions/eu-west-1/health")).json()
         load = (await client.get("/regions/us-east-1")).json()["current_capacity"]
-    assert counted.json() == {"outcomes": 5, "loads": 1}
+    assert counted.json() == {"outcomes": 5, "loads": 1, "rtts": 0, "doubted": 0}
     assert (health["circuit_breaker"], load) == ("open", 42)
+
+
+async def test_round_trips_are_learned_and_those_beyond_belief_are_not() -> None:
+    berlin = {"latitude": 52.5, "longitude": 13.4}
+    body = {"request_context": {"user_location": berlin, "current_region": "eu-west-1"}, "candidates": 2}
+    rtts = [{"region_id": "eu-west-1", "ms": 80, "location": berlin, "country": "DE"}] * 8
+    async with own_server() as (client, _):
+        await client.post("/v1/apply", json=world("eu-west-1", "eu-central-1"))
+        before = (await client.post("/route", json=body)).json()["candidates"]
+        counted = await client.post("/v1/observations", json={"rtts": [*rtts, {**rtts[0], "ms": 4000}]})
+        refused = await client.post("/v1/observations", json={"rtts": [rtts[0], {**rtts[0], "ms": 0.5}]})
+    assert [found["region_id"] for found in before] == ["eu-central-1", "eu-west-1"]
+    assert all(3 < found["estimate_ms"] < 60 for found in before)
+    assert counted.json() == {"outcomes": 0, "loads": 0, "rtts": 8, "doubted": 1}
+    assert refused.json()["errors"][0]["field"] == "rtts.1.ms"
+
+
+async def test_a_request_may_name_its_address_where_there_is_a_database() -> None:
+    async with own_server() as (client, _):
+        await client.post("/v1/apply", json=world("eu-west-1"))
+        answer = await client.post("/route", json={"request_context": {"ip": "203.0.113.9"}})
+    assert answer.status_code == 422
+    assert "MAHAVISHNU_MULTI_REGION__GEOIP_DATABASE" in answer.json()["errors"][0]["allowed"]
 
 
 @pytest.mark.parametrize(
@@ -310,6 +333,15 @@ async def test_observations_are_counted() -> None:
         ({"outcomes": [{"region_id": "eu-west-1", "ok": "yes"}]}, "outcomes.0.ok"),
         ({"outcomes": [{"region_id": "nowhere", "ok": True}]}, "outcomes.0.region_id"),
         ({"outcomes": [{"region_id": "eu-west-1", "ok": True, "latency_ms": -1}]}, "outcomes.0.latency_ms"),
+        ({"rtts": [{"region_id": "nowhere", "ms": 20, "country": "DE"}]}, "rtts.0.region_id"),
+        ({"rtts": [{"region_id": "us-east-1", "ms": 1, "country": "DE"}]}, "rtts.0.ms"),
+        ({"rtts": [{"region_id": "us-east-1", "ms": 100, "country": "XX"}]}, "rtts.0.country"),
+        ({"rtts": [{"region_id": "us-east-1", "ms": 100}]}, "rtts.0.location"),
+        ({"rtts": [{"region_id": "us-east-1", "ms": 20_000, "country": "DE"}]}, "rtts.0.ms"),
+        (
+            {"rtts": [{"region_id": "us-east-1", "ms": 9, "location": {"latitude": 91, "longitude": 0}}]},
+            "rtts.0.location.latitude",
+        ),
     ],
 )
 async def test_of_observations_all_are_counted_or_none(wrong: dict[str, Any], field: str) -> None:

@@ -23,13 +23,16 @@ MAX_CELLS = 20_000
 Bound = tuple[float, float, int]
 """Lowest and highest estimate in ms anywhere in a cell, and the place's index."""
 
+Bounds = Callable[[int, int | None], Sequence[Bound]]
+"""A cell's key to the bounds of its places, sorted: so many of the lowest, None for all."""
+
 Refine = Callable[[int, int], tuple[float, float]]
 """A cell's key and a place's index to its lowest and highest estimate there, as narrow as can be known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The bounds of the places with the lowest ones, by lowest; and the lowest bound of all the others."""
+    """The bounds of the places with the lowest ones, sorted; and the lowest bound of all the others."""
 
     lows: array[float]
     highs: array[float]
@@ -38,7 +41,7 @@ class Cell:
 
     @classmethod
     def of(cls, bounds: Sequence[Bound]) -> Cell:
-        """What is kept of the bounds of all places, which are sorted."""
+        """What is kept of sorted bounds: of all places, or of one more than ``KEPT``."""
         rest = bounds[KEPT][0] if len(bounds) > KEPT else math.inf
         lows, highs, indices = zip(*bounds[:KEPT], strict=True)
         return cls(array("d", lows), array("d", highs), array("I", indices), rest)
@@ -47,13 +50,13 @@ class Cell:
 class Geometry:
     """Cells of one set of places; a cell is compiled when first asked for.
 
-    ``bounds``: a cell's key to the bounds of every place, sorted. They must hold for the floats that are compared
-    later: widen them by more than rounding can move an estimate. ``unsure``: has bit i set where the bounds of place i
+    ``bounds`` must hold for the floats that are compared later: widen them by more than rounding can move an estimate.
+    ``unsure``: has bit i set where the bounds of place i
     are wide, and asking to refine them may narrow them; it can never widen them.
     """
 
-    def __init__(self, bounds: Callable[[int], Sequence[Bound]], unsure: int = 0) -> None:
-        self._all_bounds = bounds
+    def __init__(self, bounds: Bounds, unsure: int = 0) -> None:
+        self._bounds = bounds
         self._unsure = unsure
         self._cells: dict[int, Cell] = {}
 
@@ -69,7 +72,7 @@ class Geometry:
         cell = self._cells.get(key) or self._keep(key)
         found, best = self._possible(key, zip(cell.lows, cell.highs, cell.indices, strict=True), mask, refine)
         if cell.rest <= best:
-            found, best = self._possible(key, self._all_bounds(key), mask, refine)
+            found, best = self._possible(key, self._bounds(key, None), mask, refine)
         return tuple(index for low, index in found if low <= best)
 
     def _possible(
@@ -93,5 +96,5 @@ class Geometry:
     def _keep(self, key: int) -> Cell:
         if len(self._cells) >= MAX_CELLS:
             self._cells.clear()
-        cell = self._cells[key] = Cell.of(self._all_bounds(key))
+        cell = self._cells[key] = Cell.of(self._bounds(key, KEPT + 1))
         return cell

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from .deployment import DeploymentView
 from .eligibility import Objection, in_force, lawful_objection, takeover_objection
 from .geo import distance_km
-from .model import DeploymentType, FailbackMode, Fleet, RegionView, Service
+from .model import DeploymentType, FailbackMode, Fleet, Phase, RegionView, Service
 from .ranking import TIER
 from .request import Needs, Request, needs_of
 from .safety import Rule, Violation, in_service, removal_violation
@@ -120,6 +120,18 @@ def plan_failover(
     if not any(open_to) and not lifted & {Rule.MIN_SERVING, Rule.EMPTY_SERVICE}:
         return Refusal("no_eligible_region", f"no region can take the load of {source}", excluded)
     return _onto_many(fleet, leaving, needs, open_to, excluded)
+
+
+def plan_by_choice(
+    fleet: Fleet, source: str, target: str | None = None, lifted: frozenset[Rule] = frozenset()
+) -> FailoverPlan | Refusal:
+    """The same where a person asks for it: load is shed only to leave a region that is down, or by an override (L7)."""
+    plan = plan_failover(fleet, source, target, lifted)
+    unforced = fleet.regions[source].phase is not Phase.DOWN and Rule.HEADROOM not in lifted
+    if isinstance(plan, FailoverPlan) and plan.shed > 0 and unforced:
+        text = f"the other regions have no room for {100 * plan.shed:.0f} % of the load of {source}"
+        return Refusal(Rule.HEADROOM.value, text, plan.excluded)
+    return plan
 
 
 def _targets(fleet: Fleet, leaving: RegionView, need: Needs) -> list[RegionView]:

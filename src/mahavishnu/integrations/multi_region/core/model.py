@@ -5,7 +5,7 @@ Decides nothing. A ``Region`` tells its keeper when a field changes, so that fro
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -38,7 +38,7 @@ class Point:
     longitude: float
 
 
-_MOST = sys.float_info.max
+_MOST = math.nextafter(math.inf, 0.0)
 
 _FIGURES: Mapping[str, tuple[float, float, str]] = {
     "latitude": (-90.0, 90.0, "a number of degrees from -90 to 90"),
@@ -46,7 +46,6 @@ _FIGURES: Mapping[str, tuple[float, float, str]] = {
     "health_score": (0.0, 100.0, "None (nothing is stated), or a number from 0 to 100"),
     "current_capacity": (0.0, _MOST, "a finite number, 0 or more"),
     "cost_multiplier": (0.0, _MOST, "a finite number, 0 or more"),
-    "max_capacity": (0.0, _MOST, "a finite number, 0 or more"),
 }
 """What decisions calculate with. Once a region is kept, one bad figure of it would spoil the decisions about all."""
 
@@ -78,9 +77,15 @@ class RegionCapabilities(Watched):
             value = tuple(value)
         elif name == "attestations":
             value = _parse_attestations(value)
-        elif name == "max_capacity" and self._kept:
-            _check_figure(name, value, *_FIGURES[name])
+        elif name == "max_capacity" and self._in_use:
+            _check_figure("capabilities.max_capacity", value, 0.0, _MOST, "a finite number, 0 or more")
         Watched.__setattr__(self, name, value)
+
+    @property
+    def _in_use(self) -> bool:
+        """Whether a region that they belong to is kept itself."""
+        tells: Iterable[Any] = (watcher() for watcher in self._watchers)
+        return any(tell is not None and tell.__self__._kept for tell in tells)
 
 
 def _parse_attestations(given: Mapping[str, Attestation | Mapping[str, Any]]) -> Mapping[str, Attestation]:

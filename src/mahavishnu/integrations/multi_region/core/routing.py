@@ -243,7 +243,8 @@ def nearest_reasoning(winner: RegionView) -> str:
 
 def unplaced_reasoning(winner: RegionView) -> str:
     """What a decision by latency says when the client's place is not known."""
-    return f"Selected {winner.region_id} with {winner.health_score:.1f} health score (no user location)" + _caveat(winner)
+    score = f"{winner.health_score:.1f}"
+    return f"Selected {winner.region_id} with {score} health score (no user location)" + _caveat(winner)
 
 
 def plain_reasoning(strategy: RoutingStrategy, needs: Needs, winner: RegionView) -> str:

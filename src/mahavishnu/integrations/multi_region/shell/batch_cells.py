@@ -68,8 +68,8 @@ class CellArrays:
     """What sites can win in each cell, whoever is allowed; compiled as asked for. Shared by ``Sites`` of one layout."""
 
     def __init__(self, sites: Sites) -> None:
-        self._places, self._curves = sites.arrays, sites.curves
-        self._vectors = np.array([site.plain.vector for site in sites.all]).reshape(-1, 3)
+        self._vectors, self._site_zones, self._least, self._most = sites.arrays
+        self._curves = sites.curves
         self.kept = min(KEPT, len(sites.all))
         self.at_once = max(8, min(_MOST_AT_ONCE, _WORK // max(1, len(sites.all))))
         self.zones = np.full(CELLS, -1, dtype=np.int16)
@@ -98,13 +98,12 @@ class CellArrays:
 
     def bounds(self, cells: Ints, zones: Ints) -> Bounds:
         """The bounds of all sites, not sorted; as ``Sites`` has them for one cell."""
-        _, _, site_zones, least, most = self._places
         nearness = np.clip(products(cell_vectors()[cells], self._vectors), -1.0, 1.0)
         km, rho = EARTH_RADIUS_KM * np.arccos(nearness), _rhos()[cells][:, None]
         near, far = np.maximum(0.0, km - rho), np.minimum(HALF_WAY_KM, km + rho)
         estimates, client = self._curves.estimates_ms, zones[:, None]
-        lows = np.maximum(near / 100.0, estimates(near, client, site_zones) + least) - SLACK_MS
-        highs = np.maximum(far / 100.0, estimates(far, client, site_zones) + most) + SLACK_MS
+        lows = np.maximum(near / 100.0, estimates(near, client, self._site_zones) + self._least) - SLACK_MS
+        highs = np.maximum(far / 100.0, estimates(far, client, self._site_zones) + self._most) + SLACK_MS
         return Bounds(np.broadcast_to(np.arange(lows.shape[1]), lows.shape), lows, highs)
 
     def kept_bounds(self, cells: Ints) -> tuple[Bounds, Singles]:

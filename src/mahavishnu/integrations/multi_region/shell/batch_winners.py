@@ -75,7 +75,7 @@ class Curve:
         end = max(2 * HALF_WAY_KM, 2 * float(curves.knots[-1]))
         self._knots = np.append(curves.knots, end)
         self._base = np.append(curves.base, curves.base[-1] + (end - curves.knots[-1]) * curves.slopes[-1])
-        self._vectors = np.array([site.plain.vector for site in sites.all]).reshape(-1, 3)
+        self._vectors = sites.arrays[0]
 
     def km(self, here: Floats, sites: Ints) -> Floats:
         """Distances from unit vectors to sites, each to its own."""

@@ -21,6 +21,7 @@ from mahavishnu.integrations.multi_region.core.failover import (
     FailoverStrategy,
     RecoveryEvent,
     Refusal,
+    plan_by_choice,
     plan_failover,
     waiting_services,
 )
@@ -197,7 +198,7 @@ class FailureHandler:
         """What a failover would do now; changes nothing. Raises UnknownRegionError, InvalidInputError."""
         self._check_ends(from_region, to_region)
         lifted = lifted_by(override, self._clock.now())
-        return plan_failover(self.region_manager.snapshot(), from_region, to_region, lifted)
+        return plan_by_choice(self.region_manager.snapshot(), from_region, to_region, lifted)
 
     def _check_ends(self, from_region: str, to_region: str | None) -> None:
         for region_id in (from_region,) if to_region is None else (from_region, to_region):
@@ -245,7 +246,8 @@ class FailureHandler:
         lifted = lifted_by(override, self._clock.now())
 
         async def decide_and_record() -> tuple[FailoverPlan, float, int]:
-            plan = plan_failover(self.region_manager.snapshot(), source, target, lifted)
+            planned = plan_by_choice if cause is Cause.OPERATOR else plan_failover
+            plan = planned(self.region_manager.snapshot(), source, target, lifted)
             if isinstance(plan, Refusal):
                 self._refuse(source, plan, reason, by)
             at = self._clock.now()

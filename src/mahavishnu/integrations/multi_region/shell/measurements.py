@@ -32,9 +32,7 @@ class Measurements:
         self._manager = manager
         self._contexts = contexts
 
-    def read(
-        self, location: Mapping[str, Any] | None, region: str, ms: float, country: str | None = None
-    ) -> Measured:
+    def read(self, location: Mapping[str, Any] | None, region: str, ms: float, country: str | None = None) -> Measured:
         """A measurement, from the place that stands for the country where no location is given.
 
         Raises UnknownRegionError, InvalidInputError for the region and the place; ``ms`` is looked at when learning.

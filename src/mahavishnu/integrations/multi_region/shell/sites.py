@@ -31,6 +31,7 @@ from mahavishnu.integrations.multi_region.facts.latency_arrays import (
     Floats,
     Ints,
     ModelArrays,
+    products,
     zone_at,
     zones_of_places,
 )
@@ -107,8 +108,8 @@ MAX_CORRECTED = 100_000
 Ranks = Callable[[int], tuple[float, str]]
 """A site to the rank of the region that stands for it, lowest first: of equal estimates the first rank wins."""
 
-_Stand = tuple[Point, str | None]
-_Kind = tuple[Point, int, str | None]
+_Kind = tuple[float, float, str | None, str | None]
+"""What makes a site: place, country, and the region's id if something was learned of it."""
 
 
 class Sites:
@@ -118,10 +119,9 @@ class Sites:
     """
 
     curves: ModelArrays
-    zones: dict[_Stand, int]
     layout: list[tuple[float, float, int, float, float]]
     geometry: Geometry
-    arrays: tuple[Floats, Floats, Ints, Floats, Floats]
+    arrays: tuple[Floats, Ints, Floats, Floats]
     cell_arrays: object
 
     def __init__(
@@ -132,23 +132,26 @@ class Sites:
         self.corrections = corrections
         self.curves = ModelArrays(model) if before is None or before.model is not model else before.curves
         self.tie_ms = SLACK_MS + DISTANCE_SLACK_KM * _steepest(model)
-        self.zones = _zones(views, {} if before is None else before.zones)
-        self.all, self.of_region = self._gather(views, before)
+        self.all, self.of_region = self._gather(views, {} if before is None else before.kinds)
         self._most = max(16, MAX_CORRECTED // max(1, len(self.all)))
         self._lay_out(before)
 
-    def _gather(self, views: Sequence[RegionView], before: Sites | None) -> tuple[list[Site], list[int]]:
+    def _gather(self, views: Sequence[RegionView], known: Mapping[_Kind, Site]) -> tuple[list[Site], list[int]]:
         learned, places = self.corrections.learned, dict[_Kind, list[int]]()
         for index, view in enumerate(views):
-            own = view.region_id if view.region_id in learned else None
-            places.setdefault((view.point, self.zones[view.point, view.country], own), []).append(index)
-        of_region = [0] * len(views)
-        known = {} if before is None else before.kinds
+            point, name = view.point, view.region_id
+            kind = point.latitude, point.longitude, view.country, name if name in learned else None
+            places.setdefault(kind, []).append(index)
+        fresh = [(Point(*kind[:2]), kind[2]) for kind in places if kind not in known]
+        zones = iter(zones_of_places(fresh))
         self.kinds: dict[_Kind, Site] = {}
+        of_region = [0] * len(views)
         for site, (kind, members) in enumerate(places.items()):
+            before = known.get(kind)
+            zone = next(zones) if before is None else before.plain.zone
+            self.kinds[kind] = _site(site, kind, zone, tuple(members), learned.get(kind[3] or ""), before)
             for index in members:
                 of_region[index] = site
-            self.kinds[kind] = _site(site, kind, tuple(members), learned.get(kind[2] or ""), known.get(kind))
         return list(self.kinds.values()), of_region
 
     def _lay_out(self, before: Sites | None) -> None:
@@ -160,8 +163,9 @@ class Sites:
             self.cell_arrays = before.cell_arrays
             return
         self.layout, self.cell_arrays = layout, None
-        latitudes, longitudes, zones, lows, highs = np.array(layout, dtype=np.float64).reshape(-1, 5).T
-        self.arrays = (np.radians(latitudes), np.radians(longitudes), zones.astype(np.intp), lows, highs)
+        zones, lows, highs = np.array([kind[2:] for kind in layout], dtype=np.float64).reshape(-1, 3).T
+        vectors = np.array([site.plain.vector for site in sites]).reshape(-1, 3)
+        self.arrays = (vectors, zones.astype(np.intp), lows, highs)
         unsure = 0
         for index, site in enumerate(sites):
             if site.learned is not None:
@@ -217,20 +221,18 @@ class Sites:
         low = corrected_ms(near, estimate(near, zone, c.zone), c.correction_ms) - SLACK_MS
         return low, corrected_ms(far, estimate(far, zone, c.zone), c.correction_ms) + SLACK_MS
 
-    def _bounds(self, key: int) -> list[Bound]:
+    def _bounds(self, key: int, most: int | None) -> list[Bound]:
         cell = key % CELLS
-        centre, rho = cell_centre(cell), cell_rho_km(cell)
-        latitudes, longitudes, zones, lows, highs = self.arrays
-        south, east = math.radians(centre.latitude), math.radians(centre.longitude)
-        chord = np.sin((latitudes - south) / 2) ** 2
-        chord += math.cos(south) * np.cos(latitudes) * np.sin((longitudes - east) / 2) ** 2
-        km = _DIAMETER_KM * np.arcsin(np.minimum(1.0, np.sqrt(chord)))
+        rho, (vectors, zones, lows, highs) = cell_rho_km(cell), self.arrays
+        here = np.array([unit_vector(cell_centre(cell))])
+        km = EARTH_RADIUS_KM * np.arccos(np.minimum(1.0, np.maximum(-1.0, products(here, vectors)[0])))
         zone = np.asarray(zone_of_key(key), dtype=np.intp)
         near, far, estimates = np.maximum(0.0, km - rho), np.minimum(HALF_WAY_KM, km + rho), self.curves.estimates_ms
         low = np.maximum(near / 100.0, estimates(near, zone, zones) + lows) - SLACK_MS
         high = np.maximum(far / 100.0, estimates(far, zone, zones) + highs) + SLACK_MS
-        order = np.argsort(low, kind="stable")
-        return list(zip(low[order].tolist(), high[order].tolist(), order.tolist(), strict=True))
+        some = np.arange(len(low)) if most is None or most >= len(low) else np.argpartition(low, most)[:most]
+        some = some[np.argsort(low[some], kind="stable")]
+        return list(zip(low[some].tolist(), high[some].tolist(), some.tolist(), strict=True))
 
     # --- a place ----------------------------------------------------------------------------------
 
@@ -276,13 +278,16 @@ def zone_of_key(key: int) -> int:
     return key // CELLS - 1 if key >= CELLS else zone_at(key)
 
 
-def _site(index: int, kind: _Kind, members: tuple[int, ...], learned: Learned | None, before: Site | None) -> Site:
-    """A site; the one before it keeps its contenders when it says the same."""
-    point, zone, _ = kind
+def _site(
+    index: int, kind: _Kind, zone: int, members: tuple[int, ...], learned: Learned | None, before: Site | None
+) -> Site:
+    """A site; of the one before it, what is still true."""
     if before is not None and before.learned is learned and before.plain.site == index:
+        if before.members == members:
+            return before
         return Site(before.plain, learned, members, before.low_ms, before.high_ms, before.corrected)
-    plain = Contender(index, point.latitude, point.longitude, unit_vector(point), zone, 0.0)
-    return Site(plain, learned, members, *_limits(learned))
+    vector = unit_vector(Point(*kind[:2])) if before is None else before.plain.vector
+    return Site(Contender(index, *kind[:2], vector, zone, 0.0), learned, members, *_limits(learned))
 
 
 def _limits(learned: Learned | None) -> tuple[float, float]:
@@ -300,13 +305,6 @@ def _limits(learned: Learned | None) -> tuple[float, float]:
 def _power(ms: float) -> float:
     """The next power of two clearly above, from 1; 0 for what is not above 0."""
     return 0.0 if ms <= 0 else max(1.0, math.exp2(math.ceil(math.log2(ms * (1 + 1e-9)))))
-
-
-def _zones(views: Sequence[RegionView], known: Mapping[_Stand, int]) -> dict[_Stand, int]:
-    stands = {(view.point, view.country): None for view in views}
-    fresh = [stand for stand in stands if stand not in known]
-    found = {stand: known[stand] for stand in stands if stand in known}
-    return found | dict(zip(fresh, zones_of_places(fresh), strict=True))
 
 
 def _steepest(model: LatencyModel) -> float:

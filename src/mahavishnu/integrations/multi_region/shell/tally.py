@@ -63,4 +63,4 @@ def _summed(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
     total: dict[str, int] = {}
     for name, count in counts:
         total[name] = total.get(name, 0) + count
-    return total
+    return dict(sorted(total.items()))

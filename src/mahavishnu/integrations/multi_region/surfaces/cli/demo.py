@@ -33,7 +33,7 @@ def demo(
     scenario: Annotated[Scenario, typer.Option(help="What is played.")] = Scenario.FAILOVER,
     fault: Annotated[
         Fault | None,
-        typer.Option(help="How the region fails; of blue-green: errors.  [default: kill; blue-green: none]"),
+        typer.Option(help="How the region fails; of blue-green: errors, or left out.  [default: kill]"),
     ] = None,
     seconds: Annotated[float, typer.Option(help="How long clients send requests: 6 to below 60.")] = 30.0,
     victim: Annotated[

@@ -60,20 +60,19 @@ def route(
     if as_json:
         show_json(decision)
         return
+    others = ", ".join(region["region_id"] for region in found[1:]) or "nowhere else"
     show_fields(
         [
             ("region", decision["selected_region"]),
             ("endpoint", decision["endpoint"]),
             ("because", decision["reasoning"]),
             ("round trip", _round_trip(found[0])),
+            ("then", others if candidates is None else None),
         ]
     )
-    if candidates is None:
-        show_fields([("then", ", ".join(region["region_id"] for region in found[1:]) or "nowhere else")])
-    else:
-        show_table(
-            ("candidate", "endpoint", "round trip"), [(c["region_id"], c["endpoint"], _round_trip(c)) for c in found]
-        )
+    if candidates is not None:
+        rows = [(region["region_id"], region["endpoint"], _round_trip(region)) for region in found]
+        show_table(("candidate", "endpoint", "round trip"), rows, empty="")
 
 
 def _location(lat: float | None, lon: float | None) -> dict[str, Any] | None:
@@ -84,7 +83,7 @@ def _location(lat: float | None, lon: float | None) -> dict[str, Any] | None:
 
 def _round_trip(candidate: dict[str, Any]) -> str:
     ms = candidate["estimate_ms"]
-    return "not known: the client's place is not" if ms is None else f"est. {ms:.0f} ms"
+    return "unknown, as the client's place is" if ms is None else f"est. {ms:.0f} ms"
 
 
 def _explain(said: dict[str, Any], as_json: bool) -> None:

@@ -22,7 +22,7 @@ class Fault(StrEnum):
 
 
 BAD_VERSION = "bad-version"
-"""How a region behaves whose new version of one service is bad: it is well itself, and fails that service's requests."""
+"""How a region behaves whose new version of one service is bad: well itself, it fails that service's requests."""
 
 FLAP_TURN_S = 1.5
 """How long a flapping region is bad, then good, then bad again."""

@@ -52,10 +52,10 @@ def grid() -> Table:
     return table
 
 
-def table(*columns: str) -> Table:
+def columns(*names: str) -> Table:
     """Columns with a head."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
+    for column in names:
         table.add_column(column)
     return table
 

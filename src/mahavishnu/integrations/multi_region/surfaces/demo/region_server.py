@@ -2,7 +2,8 @@
 
 Each answer comes after the round trip between the client (who says where it is) and the region, names the region, and
 beyond the capacity is 429. ``/healthz`` reports the load. Lines on standard input (``errors``, ``flap``,
-``bad-version``, ``well``) change how it behaves; when standard input ends, so does the process, so that none outlives its director.
+``bad-version``, ``well``) change how it behaves; when standard input ends, so does the process, so that none outlives
+its director.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What happened in the blue-green demo: what each step gave to green and why it came, and whether promises held. No I/O."""
+"""What happened in the blue-green demo: what each step gave to green, why it came, and whether promises held."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def _of_a_good(notes: RolloutNotes, steps: Sequence[StepSums]) -> tuple[Promise,
     told = ", ".join(f"{step.to_green} of {step.requests} at {step.percent:g} %" for step in steps)
     failed = sum(not outcome.ok_at_once for outcome in notes.outcomes)
     return (
-        Promise(f"web moved to {notes.options.green} in steps of {wanted} %", taken, f"it is {_state(notes)}"),
+        Promise(f"web moved to {notes.options.green}: {wanted} %", taken, f"it is {_state(notes)}"),
         Promise("green had its share at every step", taken and all(step.as_planned for step in steps), told),
         Promise(
             "no request failed, not even at the first attempt",
@@ -245,7 +245,7 @@ def _of_a_failing(notes: RolloutNotes, steps: Sequence[StepSums]) -> tuple[Promi
     least = f"{STEPS[0]:g} %"
     return (
         Promise("the rollout was rolled back by itself", _state(notes) == "rolled_back", why),
-        Promise(f"it never went beyond {least}", len(steps) == 1, f"{len(steps)} steps were taken"),
+        Promise(f"it never went beyond {least}", len(steps) == 1, f"steps taken: {len(steps)}"),
         _confined(notes),
         _back_on_blue(notes),
     )

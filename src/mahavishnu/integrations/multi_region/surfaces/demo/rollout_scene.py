@@ -59,6 +59,11 @@ class RolloutOptions(Options):
         return max(20, math.ceil(1.25 * self.rate))
 
     @property
+    def probes(self) -> dict[str, Any]:
+        """How the regions are probed: patiently, since here it is real requests that judge."""
+        return {"interval": "500ms", "timeout": "1s", "fall": 3, "rise": 2}
+
+    @property
     def services(self) -> list[dict[str, Any]]:
         """The services as the world file declares them: ``web`` where it runs before the rollout."""
         home = {"type": "active-active", "regions": list(self.blue)}

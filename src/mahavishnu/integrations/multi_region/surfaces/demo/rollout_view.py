@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from .pieces import BAR, WIDTH, grid, percent, promises, requests, section, short, table
+from .pieces import BAR, WIDTH, columns, grid, percent, promises, requests, section, short
 from .rollout_report import RolloutReport
 
 _WHY = 78
@@ -35,7 +35,7 @@ def _headline(report: RolloutReport) -> Text:
 
 
 def _steps(report: RolloutReport) -> Table:
-    drawn = table("planned", "green had", "", "requests", "after")
+    drawn = columns("planned", "green had", "", "requests", "after")
     for step in report.steps:
         share = step.to_green / step.requests if step.requests else 0.0
         drawn.add_row(
@@ -57,7 +57,7 @@ def _history(report: RolloutReport) -> Table:
 
 
 def _regions(report: RolloutReport) -> Table:
-    drawn = table("region", "role", "answers", "failed", "most in 1 s")
+    drawn = columns("region", "role", "answers", "failed", "most in 1 s")
     for region in report.regions:
         failed = Text(f"{region.failed:,}", style="red" if region.failed else "")
         load = f"{region.peak} of {region.capacity}"

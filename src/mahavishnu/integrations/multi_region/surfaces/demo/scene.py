@@ -84,6 +84,11 @@ class Options:
         return self.seconds * 0.7
 
     @property
+    def probes(self) -> dict[str, Any]:
+        """How the regions are probed."""
+        return {"interval": "250ms", "timeout": "200ms", "fall": 2, "rise": 3}
+
+    @property
     def services(self) -> list[dict[str, Any]]:
         """The services as the world file declares them."""
         return [
@@ -131,7 +136,7 @@ def world(options: Options, endpoints: Mapping[str, str]) -> dict[str, Any]:
     """The world file's content: ``endpoints`` is region id to URL."""
     return {
         "version": 1,
-        "regions": [_region(region_id, url, options.capacity) for region_id, url in endpoints.items()],
+        "regions": [_region(region_id, url, options) for region_id, url in endpoints.items()],
         "policies": [
             {
                 "name": "eu-only",
@@ -145,18 +150,11 @@ def world(options: Options, endpoints: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _region(region_id: str, url: str, capacity: int) -> dict[str, Any]:
+def _region(region_id: str, url: str, options: Options) -> dict[str, Any]:
     return {
         "id": region_id,
         "endpoint": url,
-        "max_capacity": capacity,
+        "max_capacity": options.capacity,
         "compliance": ["gdpr"] if region_id in EU_REGIONS else ["soc2"],
-        "health": {
-            "path": "/healthz",
-            "interval": "250ms",
-            "timeout": "200ms",
-            "fall": 2,
-            "rise": 3,
-            "hold_down": f"{HOLD_DOWN_S:g}s",
-        },
+        "health": {"path": "/healthz", "hold_down": f"{HOLD_DOWN_S:g}s", **options.probes},
     }

@@ -15,7 +15,7 @@ from rich.text import Text
 from .controller import Explained, Status
 from .faults import BEGIN_TEXT, Fault
 from .frame import Frame
-from .pieces import BAR, WIDTH, grid, percent, promises, requests, section, short, table
+from .pieces import BAR, WIDTH, columns, grid, percent, promises, requests, section, short
 from .report import DemoReport, Journey, RegionSums
 from .timeline import Timeline
 
@@ -50,7 +50,7 @@ def _next(frame: Frame) -> Text:
 
 
 def _statuses(frame: Frame) -> Table:
-    table = table("region", "health", "share of traffic", "", "requests/s", "load")
+    table = columns("region", "health", "share of traffic", "", "requests/s", "load")
     for status in frame.statuses:
         share = frame.shares.get(status.region_id, 0.0)
         table.add_row(
@@ -133,7 +133,7 @@ def _times(times: Timeline, victim: str) -> Table:
 
 
 def _regions(regions: Iterable[RegionSums], victim: str) -> Table:
-    table = table("region", "before", "", "while down", "", "recovered", "answers", "most in 1 s")
+    table = columns("region", "before", "", "while down", "", "recovered", "answers", "most in 1 s")
     for region in regions:
         recovered = "" if region.share_recovered is None else percent(region.share_recovered)
         table.add_row(
@@ -150,7 +150,7 @@ def _regions(regions: Iterable[RegionSums], victim: str) -> Table:
 
 
 def _journeys(journeys: Iterable[Journey]) -> Table:
-    table = table("clients", "service", "before", "", "while down", "")
+    table = columns("clients", "service", "before", "", "while down", "")
     for journey in journeys:
         table.add_row(
             journey.city,

@@ -8,24 +8,27 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from mahavishnu.integrations.multi_region.core.model import ComplianceFramework, RoutingStrategy
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, nearest_hint
+from mahavishnu.integrations.multi_region.shell.batch import Numbers
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 
 from .auth import Role
 from .documents import inline_schema, json_body
 from .problems import UnknownKeyError
-from .routes import Doors, StrictRequest
+from .routes import Doors, StrictRequest, decoded
 from .schemas import Answer
 
 MOST = 10_000
 """How many clients one request may ask for: a few milliseconds of work, most of it JSON."""
 
 _COLUMNS = ("latitude", "longitude")
-_KEYS = (*_COLUMNS, "strategy", "service", "compliance_requirements")
+_SHARED = ("strategy", "service", "compliance_requirements")
+_KEYS = (*_COLUMNS, *_SHARED)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -81,9 +84,9 @@ class Batches:
 
         What is not allowed in one of them refuses all; they count as that many decisions.
         """
-        given = _checked(await request.json())
+        latitudes, longitudes, more = _read(await request.body())
         try:
-            found = await self._router.route_many(given.pop("latitude"), given.pop("longitude"), **given)
+            found = await self._router.route_many(latitudes, longitudes, **more)
         except InvalidInputError as err:
             raise _as_here(err) from err
         answer = {
@@ -95,8 +98,34 @@ class Batches:
         return Response(_ENCODER.encode(answer), media_type="application/json")
 
 
+class _Columns(msgspec.Struct, forbid_unknown_fields=True):
+    """A good body, as far as JSON goes."""
+
+    latitude: list[float]
+    longitude: list[float]
+    strategy: Any = None
+    service: Any = None
+    compliance_requirements: Any = None
+
+
+_COLUMN_DECODER = msgspec.json.Decoder(_Columns)
+
+
+def _read(raw: bytes) -> tuple[Numbers, Numbers, dict[str, Any]]:
+    """The columns and the rest of a body. Raises ProblemError, InvalidInputError."""
+    try:
+        good = _COLUMN_DECODER.decode(raw)
+    except (ValueError, RecursionError):  # what is wrong is found out at leisure
+        body = _checked(decoded(raw))
+        return body.pop("latitude"), body.pop("longitude"), body
+    more = {name: getattr(good, name) for name in _SHARED}
+    columns = [_checked_length(name, getattr(good, name)) for name in _COLUMNS]
+    latitudes, longitudes = (np.fromiter(column, np.float64, len(column)) for column in columns)
+    return latitudes, longitudes, more
+
+
 def _checked(body: Any) -> dict[str, Any]:
-    """The body's parts, its columns lists of one length within the limit. Raises InvalidInputError."""
+    """The body's parts, its columns lists within the limit. Raises InvalidInputError."""
     if not isinstance(body, dict):
         raise InvalidInputError("body", body, "an object with latitude and longitude")
     for key in body:
@@ -106,9 +135,14 @@ def _checked(body: Any) -> dict[str, Any]:
         column = body.get(name)
         if not isinstance(column, list):
             raise InvalidInputError(name, column, "a list of degrees")
-        if len(column) > MOST:
-            raise InvalidInputError(name, f"{len(column)} of them", f"at most {MOST}; ask for the others in turn")
+        _checked_length(name, column)
     return dict(body)
+
+
+def _checked_length(name: str, column: list[Any]) -> list[Any]:
+    if len(column) > MOST:
+        raise InvalidInputError(name, f"{len(column)} of them", f"at most {MOST}; ask for the others in turn")
+    return column
 
 
 def _as_here(error: InvalidInputError) -> InvalidInputError:
