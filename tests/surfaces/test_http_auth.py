@@ -128,7 +128,7 @@ WRITES = [
     ("POST", "/v1/deployments/blue-green", Role.OPERATOR),
     ("POST", "/v1/deployments/{deployment_id}/rollback", Role.OPERATOR),
     ("POST", "/v1/deployments/{deployment_id}/failback", Role.OPERATOR),
-    ("POST", "/v1/elections/{name}", Role.OPERATOR),
+    ("POST", "/v1/elections/api", Role.OPERATOR),
     ("POST", "/v1/data/access", Role.OPERATOR),
     ("POST", "/v1/data/classify", Role.OPERATOR),
     ("POST", "/v1/data/place", Role.OPERATOR),

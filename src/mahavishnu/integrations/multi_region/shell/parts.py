@@ -67,17 +67,28 @@ class Part:
         for site in stale:
             self._choose(site, sites.all[site].members)
 
+    def fill(self, views: Sequence[RegionView], sites: Sites, tiers: Sequence[int]) -> None:
+        """Begin anew, with the tier of each region."""
+        inside = [self.members is None or view.region_id in self.members for view in views]
+        own = [tier if inside[index] else _OUT for index, tier in enumerate(tiers)]
+        self.masks = [_mask_of([tier == level for tier in own]) for level in range(TIERS)]
+        self.best, self._indices = next((mask for mask in self.masks if mask), 0), []
+        self._winners.clear()
+        self._shares = None
+        self.place(views, sites)
+
     def place(self, views: Sequence[RegionView], sites: Sites) -> None:
         """Regions stand elsewhere, or more was learned of them: forget what was compiled, choose for each site anew."""
         self._views = views
         self.answers, self.arrays = {}, None
-        self.open_sites, self.chosen = 0, [_NOBODY] * len(sites.all)
-        for site in {sites.of_region[index] for index in indices_of(self.best)}:
-            self._choose(site, sites.all[site].members)
-
-    def clear(self) -> None:
-        """Let nobody serve."""
-        self.masks, self.best, self._indices = [0] * TIERS, 0, []
+        able = set(self.indices)
+        self.chosen = [
+            (site.members[0] if site.members[0] in able else _NOBODY)
+            if len(site.members) == 1
+            else min(able.intersection(site.members), key=self._rank, default=_NOBODY)
+            for site in sites.all
+        ]
+        self.open_sites = _mask_of([chosen != _NOBODY for chosen in self.chosen])
 
     def _choose(self, site: int, members: tuple[int, ...]) -> None:
         able = [index for index in members if self.best >> index & 1]
@@ -150,7 +161,7 @@ class Compiled:
 
     @classmethod
     def of(cls, needs: Needs, rules: object) -> Compiled:
-        """Not compiled yet: ``bring_up`` does that."""
+        """Not compiled yet."""
         groups = [g for g in needs.deployment.groups if g.weight > 0] if needs.deployment is not None else []
         whole = Part(1.0, None)
         return cls(needs, whole, [Part(g.weight, frozenset(g.regions)) for g in groups] or [whole], rules)
@@ -162,17 +173,18 @@ class Compiled:
             return able[0] if able else None
         return able[turn_of([part.weight for part in able], turn)]
 
-    def compile(self, fleet: Fleet, views: Sequence[RegionView], sites: Sites) -> None:
-        """Look at all regions."""
+    def compile(
+        self, fleet: Fleet, views: Sequence[RegionView], sites: Sites, known: Mapping[int, int] | None = None
+    ) -> None:
+        """Look at all regions, but for those whose tier is known already, by the identity of their view."""
         needs = in_force(fleet, self.needs)
+        if known is None or self.leaning is not (needs is not self.needs):
+            known = {}
         self.leaning = needs is not self.needs
-        self.tiers = [_OUT] * len(views)
+        found = [known.get(id(view)) for view in views]
+        self.tiers = [_tier(view, needs) if tier is None else tier for view, tier in zip(views, found, strict=True)]
         for part in self._each():
-            part.clear()
-            part.place(views, sites)
-        self._move(needs, views, range(len(views)))
-        for part in self._each():
-            part.settle(views, sites, ())
+            part.fill(views, sites, self.tiers)
 
     def follow(self, fleet: Fleet, views: Sequence[RegionView], sites: Sites, changed: Sequence[int]) -> None:
         """Look at the regions that changed (by index), or at all when a preference came into force or fell away."""
@@ -204,7 +216,7 @@ class Compiled:
         tiers, parts = self.tiers, self._each()
         for index in indices:
             view = views[index]
-            tier = TIER[view.standing] if objection(view, needs) is None else _OUT
+            tier = _tier(view, needs)
             if tier != tiers[index]:
                 for part in parts:
                     if part.members is None or view.region_id in part.members:
@@ -213,6 +225,15 @@ class Compiled:
 
     def _each(self) -> list[Part]:
         return self.parts if self.parts[0] is self.whole else [*self.parts, self.whole]
+
+
+def _tier(view: RegionView, needs: Needs) -> int:
+    return TIER[view.standing] if objection(view, needs) is None else _OUT
+
+
+def _mask_of(flags: Sequence[bool]) -> int:
+    """A bit for each flag that is set."""
+    return int("".join(["1" if flag else "0" for flag in reversed(flags)]) or "0", 2)
 
 
 def indices_of(mask: int) -> list[int]:

@@ -15,6 +15,7 @@ from mahavishnu.integrations.multi_region.core.latency import CELLS, LatencyMode
 from mahavishnu.integrations.multi_region.core.model import Fleet, RegionView
 from mahavishnu.integrations.multi_region.core.request import Request, needs_of
 from mahavishnu.integrations.multi_region.core.residuals import Corrections
+from mahavishnu.integrations.multi_region.facts.latency_arrays import zone_at
 from mahavishnu.integrations.multi_region.facts.network import zone_of_country
 
 from .parts import Compiled, Part
@@ -51,6 +52,7 @@ class RoutingTable:
         self.corrections = corrections
         self.views: list[RegionView] = list(fleet.regions.values())
         self.sites = Sites(self.views, model, corrections)
+        zone_at(0)  # reads the shipped tables, which takes 30 ms, now and not within the first decision
         self.ids = tuple(view.region_id for view in self.views)
         self._index = {region_id: index for index, region_id in enumerate(self.ids)}
         self._entries: dict[NeedsKey, Compiled] = {}
@@ -121,12 +123,17 @@ class RoutingTable:
         entry.version = self._version
 
     def _build(self, views: list[RegionView], corrections: Corrections) -> None:
-        """Regions came, went or moved."""
-        self.views, self.corrections = views, corrections
+        """Regions came, went or moved. Needs are compiled anew when asked for; the plain ones now, by what is known."""
+        before, self.views, self.corrections = self.views, views, corrections
         self.sites = Sites(views, self.model, corrections, self.sites)
         self.ids = tuple(view.region_id for view in views)
         self._index = {region_id: index for index, region_id in enumerate(self.ids)}
+        plain = self._entries.get(_PLAIN_KEY)
         self._entries.clear()
+        if plain is not None and plain.version == self._version:
+            tiers = {id(view): tier for view, tier in zip(before, plain.tiers, strict=True)}
+            plain.compile(self.fleet, views, self.sites, tiers)
+            self._entries[_PLAIN_KEY] = plain
         self._log.clear()
 
     def _learn(self, corrections: Corrections) -> None:
