@@ -18,7 +18,7 @@ from mahavishnu.integrations.multi_region.core.model import HealthCheck
 from mahavishnu.integrations.multi_region.ports.probe import ProbeResult
 from mahavishnu.integrations.multi_region.ports.store import Store
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Role, Tokens
-from mahavishnu.integrations.multi_region.surfaces.http.server import Server, create_app
+from mahavishnu.integrations.multi_region.surfaces.http.server import Server, create_app, protocol_for
 from mahavishnu.integrations.multi_region.system import MultiRegionSystem, create_multi_region_system
 
 _T = TypeVar("_T")
@@ -112,7 +112,8 @@ def served(**options: Any) -> Iterator[Served]:
         async with running_system(sinks=(sink,)) as system:
             app = create_app(system, **{"tokens": TOKENS, "metrics": sink, **options})
             app.state.system = system
-            config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on")
+            options = {"http": protocol_for(app), "log_level": "warning", "lifespan": "on"}
+            config = uvicorn.Config(app, host="127.0.0.1", port=0, **options)  # type: ignore[arg-type]
             server = Server(config)
             waiting = asyncio.create_task(_tell_when_started(server))
             found.extend([asyncio.get_running_loop(), server, app, waiting])

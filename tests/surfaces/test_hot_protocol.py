@@ -21,7 +21,7 @@ from mahavishnu.integrations.multi_region.surfaces.http.api import MultiRegionAP
 from mahavishnu.integrations.multi_region.surfaces.http.hot import LARGEST
 from mahavishnu.integrations.multi_region.surfaces.http.protocol import HotProtocol, http_protocol
 from mahavishnu.integrations.multi_region.surfaces.http.routes import MAX_BODY
-from mahavishnu.integrations.multi_region.surfaces.http.server import create_app
+from mahavishnu.integrations.multi_region.surfaces.http.server import create_app, protocol_for
 from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 from tests.surfaces.hot_stage import BODY, Wire, an_api, nothing, post, wire
 
@@ -242,7 +242,7 @@ def test_a_client_that_does_not_read_is_not_answered_from_memory_without_end(col
     with cold.connected(receive_buffer=4096) as line:
         sending = Thread(target=line.send, args=(post() * many,))
         sending.start()
-        while not cold.seen.paths:  # the server's buffers are full: it waits, as uvicorn does
+        while sending.is_alive() and not cold.seen.paths:  # until buffers are full: then it waits, as uvicorn does
             sending.join(0.01)
         assert all(line.reply().region == "eu-central-1" for _ in range(many))
         sending.join()
@@ -327,6 +327,11 @@ def test_on_our_own_server_a_parameter_that_nobody_asked_for_is_refused() -> Non
         assert server.seen.paths == []
         assert server.ask(post(path=b"/route?x=1")).json["errors"][0]["field"] == "query.x"
         assert server.ask(b"DELETE /route HTTP/1.1\r\nHost: s\r\n\r\n").headers["allow"] == "POST"
+
+
+def test_our_own_server_speaks_by_it() -> None:
+    app = FastAPI()
+    assert issubclass(protocol_for(app), HotProtocol)  # type: ignore[arg-type]  # "auto" would be no class
 
 
 # --- living and ending ----------------------------------------------------------------------------

@@ -493,6 +493,23 @@ async def test_the_reason_is_the_one_that_an_explanation_gives(context: dict[str
     assert (decision.selected_region, decision.reasoning) == (expected.selected_region, expected.reasoning)
 
 
+async def test_an_answer_that_was_kept_is_not_given_for_another_reason() -> None:
+    api, app = await an_api(), FastAPI()
+    api.register_routes(app)
+    sydney = {"user_location": {"latitude": -33.9, "longitude": 151.2}}
+    async with in_process(app) as client:
+        answers = [await client.post("/route", json={"request_context": given}) for given in (sydney, {}, sydney, {})]
+    said = [(answer.json()["selected_region"], answer.json()["reasoning"]) for answer in answers]
+    assert (
+        said
+        == [
+            ("ap-southeast-2", "Selected ap-southeast-2 for lowest latency"),
+            ("ap-southeast-2", "Selected ap-southeast-2 with 99.0 health score (no user location)"),
+        ]
+        * 2
+    )
+
+
 async def test_an_answer_that_was_kept_is_not_given_for_another_state() -> None:
     api, app = await an_api(), FastAPI()
     api.register_routes(app)

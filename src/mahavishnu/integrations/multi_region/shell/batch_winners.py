@@ -15,7 +15,8 @@ from mahavishnu.integrations.multi_region.core.latency import CELLS, COLUMNS, DI
 from mahavishnu.integrations.multi_region.facts.latency_arrays import Floats, Ints, ModelArrays, cells_of
 
 from .batch_cells import Bounds, CellArrays, Flags, Indices
-from .sites import FINER, HALF_WAY_KM, SLACK_MS, Contender, Ranks, Sites
+from .contenders import Contender
+from .sites import FINER, HALF_WAY_KM, SLACK_MS, Ranks, Sites
 
 WIDTH = 16
 """Contenders that a smaller cell can hold here; places in the few that have more are answered one by one."""

@@ -10,7 +10,8 @@ from mahavishnu.integrations.multi_region.core.model import Fleet, RegionView, R
 from mahavishnu.integrations.multi_region.core.ranking import KEYS, TIER, RankInput, turn_of
 from mahavishnu.integrations.multi_region.core.request import Needs, shares_of
 
-from .sites import Answer, Sites
+from .contenders import Answer
+from .sites import Sites
 
 ALONE = frozenset({RoutingStrategy.CAPACITY_BASED, RoutingStrategy.COST_BASED, RoutingStrategy.HEALTH_BASED})
 """Strategies that look at regions alone."""

@@ -6,9 +6,8 @@ regions; both give the same answer. A decision's reason is worked out when it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from mahavishnu.integrations.multi_region.core.latency import keeps
@@ -20,19 +19,15 @@ from mahavishnu.integrations.multi_region.core.model import (
     RoutingStrategy,
     parse_enum,
 )
-from mahavishnu.integrations.multi_region.core.ranking import Key, RankInput, turn_of
-from mahavishnu.integrations.multi_region.core.request import Request, shares_of
-from mahavishnu.integrations.multi_region.core.residuals import Corrections
+from mahavishnu.integrations.multi_region.core.ranking import turn_of
+from mahavishnu.integrations.multi_region.core.request import Request
 from mahavishnu.integrations.multi_region.core.routing import (
     NEAREST,
     Explanation,
     RoutingDecision,
-    Told,
     decide,
     explain,
     nearest_reasoning,
-    plain_reasoning,
-    unplaced_reasoning,
 )
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, NoEligibleRegionError
 from mahavishnu.integrations.multi_region.ports.geoip import GeoIp
@@ -44,6 +39,7 @@ from .measurements import Measurements
 from .parts import ALONE, Compiled, Part
 from .table import PLAIN, RoutingTable
 from .tally import Kind, Tally, turns_matter
+from .telling import Teller, say
 
 _LATENCY = RoutingStrategy.LATENCY_BASED
 _WEIGHTED = RoutingStrategy.WEIGHTED
@@ -65,6 +61,8 @@ class RegionAwareRouter:
         self._registry = region_manager.registry
         self._book = region_manager.round_trips
         self._contexts = ContextReader(geoip)
+        self._teller = Teller(region_manager)
+        self._tell_nearest = self._teller.tell_nearest
         self.measurements = Measurements(region_manager, self._contexts)
         self._tally = Tally()
         self._table = RoutingTable(region_manager.snapshot(), self._book.model, self._book.corrections)
@@ -163,7 +161,7 @@ class RegionAwareRouter:
         request = self._contexts.parse(request_context)
         chosen = self._strategy(fleet, request, strategy)
         turn = self._tally.turn(_kind(chosen, request))
-        return explain(fleet, request, chosen, self._input(fleet, request, self._book.corrections), turn)
+        return explain(fleet, request, chosen, self._teller.given(fleet, request, self._book.corrections), turn)
 
     def preview(
         self, request_context: Mapping[str, Any], strategy: RoutingStrategy | str | None = None
@@ -173,7 +171,7 @@ class RegionAwareRouter:
         request = self._contexts.parse(request_context)
         chosen = self._strategy(fleet, request, strategy)
         turn = self._tally.turn(_kind(chosen, request))
-        return decide(fleet, request, chosen, self._input(fleet, request, self._book.corrections), turn)
+        return decide(fleet, request, chosen, self._teller.given(fleet, request, self._book.corrections), turn)
 
     def observe_rtt(self, location: Mapping[str, Any], region: str, ms: float, country: str | None = None) -> None:
         """Learn from a measured round trip of ``ms`` between a client (degrees) and a region.
@@ -234,10 +232,10 @@ class RegionAwareRouter:
             if part is not None and part.best:
                 view = self._table.views[self._pick(entry, part, request, place, chosen, turn)]
                 given = (fleet, request, place, chosen, turn, corrections)
-                say = _say(chosen, entry, request, place)
-                return RoutingDecision(view, chosen, fleet.revision, self._tell, given, _ONE, say)
+                because = say(chosen, entry.needs, request, place)
+                return RoutingDecision(view, chosen, fleet.revision, self._teller.tell, given, _ONE, because)
         request = replace(request, location=place)
-        return decide(fleet, request, chosen, self._input(fleet, request, corrections), turn)
+        return decide(fleet, request, chosen, self._teller.given(fleet, request, corrections), turn)
 
     def _begin_batch(self, fleet: Fleet, request: Request, chosen: RoutingStrategy, requests: int) -> int:
         """The turn of a batch's first decision, after taking those of all. Raises NoEligibleRegionError."""
@@ -289,34 +287,13 @@ class RegionAwareRouter:
         current = table.index_of(request.current or "")
         if current is None or current == best or not part.best >> current & 1:
             return best
-        estimate = self._estimator(place, request.country, table.corrections)
+        estimate = self._teller.estimator(place, request.country, table.corrections)
         return current if keeps(estimate(table.views[current]), estimate(table.views[best])) else best
 
     def _repeats(self, fleet: Fleet, kind: Kind, region: RegionView) -> bool:
         """Whether round robin would take the same region twice running, as it can when the set of regions changes."""
         strategy, service, _ = kind
         return _never_twice(fleet, strategy, service) and region.region_id == self._tally.last(kind)
-
-    # --- telling ------------------------------------------------------------------------------
-
-    def _tell(
-        self,
-        fleet: Fleet,
-        request: Request,
-        place: Point | None,
-        chosen: RoutingStrategy,
-        turn: int,
-        corrections: Corrections,
-    ) -> Told:
-        request = replace(request, location=place)
-        explanation = explain(fleet, request, chosen, self._input(fleet, request, corrections), turn)
-        assert explanation.decision is not None  # the table found one, and both agree
-        return explanation.decision.told
-
-    def _tell_nearest(self, fleet: Fleet, corrections: Corrections, latitude: float, longitude: float) -> Told:
-        return self._tell(fleet, PLAIN, Point(float(latitude), float(longitude)), _LATENCY, 0, corrections)
-
-    # --- inputs -------------------------------------------------------------------------------
 
     def _strategy(self, fleet: Fleet, request: Request, strategy: RoutingStrategy | str | None) -> RoutingStrategy:
         if type(strategy) is RoutingStrategy:
@@ -325,23 +302,6 @@ class RegionAwareRouter:
             return parse_enum(RoutingStrategy, strategy, "strategy")
         service = fleet.services.get(request.service or "")
         return service.strategy if service is not None else RoutingStrategy.LATENCY_BASED
-
-    def _input(self, fleet: Fleet, request: Request, corrections: Corrections) -> RankInput:
-        service = fleet.services.get(request.service or "")
-        holders = self.region_manager.holders(request.data_id) if request.data_id is not None else ()
-        location = request.location
-        return RankInput(
-            location=location,
-            estimate=None if location is None else self._estimator(location, request.country, corrections),
-            current=request.current,
-            holders=tuple(fleet.regions[r].point for r in holders if r in fleet.regions),
-            weights=shares_of(service, fleet.deployments.get(request.service or "")),
-        )
-
-    def _estimator(self, location: Point, country: str | None, corrections: Corrections) -> Key:
-        """The round trip in ms to expect from a place to a region, as a function of the region."""
-        estimate = self._book.estimate_ms
-        return lambda region: estimate(location, region, country, corrections)
 
     # --- keeping the table --------------------------------------------------------------------
 
@@ -367,19 +327,6 @@ def _never_twice(fleet: Fleet, strategy: RoutingStrategy, service: str | None) -
     """Whether two decisions running must differ where they can; groups of a deployment come as their weights say."""
     plan = fleet.deployments.get(service or "")
     return strategy is RoutingStrategy.ROUND_ROBIN and (plan is None or len(plan.groups) < 2)
-
-
-def _say(
-    chosen: RoutingStrategy, entry: Compiled, request: Request, place: Point | None
-) -> Callable[[RegionView], str] | None:
-    """What gives the reason from the region alone; None where the other regions are needed to tell it."""
-    if chosen in NEAREST and request.current is not None:
-        return None
-    if chosen is _LATENCY:
-        return unplaced_reasoning if place is None else nearest_reasoning
-    if chosen in ALONE or chosen in NEAREST:
-        return partial(plain_reasoning, chosen, entry.needs)
-    return None
 
 
 def _kind(strategy: RoutingStrategy, request: Request) -> Kind:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from math import asin, dist
 
@@ -26,7 +25,7 @@ from mahavishnu.integrations.multi_region.core.latency import (
     unit_vector,
 )
 from mahavishnu.integrations.multi_region.core.model import Point, RegionView
-from mahavishnu.integrations.multi_region.core.residuals import Corrections, Learned
+from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.facts.latency_arrays import (
     Floats,
     Ints,
@@ -35,6 +34,8 @@ from mahavishnu.integrations.multi_region.facts.latency_arrays import (
     zone_at,
     zones_of_places,
 )
+
+from .contenders import MAX_CORRECTED, Answer, Contender, Kind, Mixed, Site, make_site
 
 SLACK_MS = 1e-6
 """Bounds are widened by this much: far above rounding, far below what anybody could measure."""
@@ -50,66 +51,8 @@ FINE_COLUMNS = 361 * FINER
 _DIAMETER_KM = 2 * EARTH_RADIUS_KM
 
 
-@dataclass(slots=True, eq=False)
-class Contender:
-    """A site that can win in a cell, with what its estimate there takes."""
-
-    site: int
-    latitude: float
-    longitude: float
-    vector: tuple[float, float, float]
-    zone: int
-    correction_ms: float
-
-
-@dataclass(slots=True, eq=False)
-class Mixed:
-    """A cell that several sites can win: the zone of its clients, who they are, what is known of its smaller cells."""
-
-    zone: int
-    contenders: tuple[Contender, ...]
-    smaller: dict[int, int | tuple[Contender, ...]] = field(default_factory=dict)
-
-
-Answer = int | Mixed
-"""The one site that wins anywhere in a cell, or those that can."""
-
-
-@dataclass(slots=True, eq=False)
-class Site:
-    """Regions (``members``, by index) that share every estimate. ``learned``: of the only one, None for nothing.
-
-    ``low_ms``, ``high_ms``: what was learned lies between them in every cell. ``plain``: the contender uncorrected.
-    """
-
-    plain: Contender
-    learned: Learned | None
-    members: tuple[int, ...]
-    low_ms: float
-    high_ms: float
-    corrected: dict[int, Contender] = field(default_factory=dict)
-
-    def contender(self, cell: int, most: int) -> Contender:
-        """The contender in a cell; what was learned costs up to 50 µs the first time. ``most``: how many to keep."""
-        if self.learned is None:
-            return self.plain
-        found = self.corrected.get(cell)
-        if found is None:
-            if len(self.corrected) >= most:
-                self.corrected.clear()
-            p, ms = self.plain, self.learned.correction_ms(cell)
-            found = self.corrected[cell] = Contender(p.site, p.latitude, p.longitude, p.vector, p.zone, ms)
-        return found
-
-
-MAX_CORRECTED = 100_000
-"""Corrected contenders that all sites keep together."""
-
 Ranks = Callable[[int], tuple[float, str]]
 """A site to the rank of the region that stands for it, lowest first: of equal estimates the first rank wins."""
-
-_Kind = tuple[float, float, str | None, str | None]
-"""What makes a site: place, country, and the region's id if something was learned of it."""
 
 
 class Sites:
@@ -136,20 +79,20 @@ class Sites:
         self._most = max(16, MAX_CORRECTED // max(1, len(self.all)))
         self._lay_out(before)
 
-    def _gather(self, views: Sequence[RegionView], known: Mapping[_Kind, Site]) -> tuple[list[Site], list[int]]:
-        learned, places = self.corrections.learned, dict[_Kind, list[int]]()
+    def _gather(self, views: Sequence[RegionView], known: Mapping[Kind, Site]) -> tuple[list[Site], list[int]]:
+        learned, places = self.corrections.learned, dict[Kind, list[int]]()
         for index, view in enumerate(views):
             point, name = view.point, view.region_id
             kind = point.latitude, point.longitude, view.country, name if name in learned else None
             places.setdefault(kind, []).append(index)
         fresh = [(Point(*kind[:2]), kind[2]) for kind in places if kind not in known]
         zones = iter(zones_of_places(fresh))
-        self.kinds: dict[_Kind, Site] = {}
+        self.kinds: dict[Kind, Site] = {}
         of_region = [0] * len(views)
         for site, (kind, members) in enumerate(places.items()):
             before = known.get(kind)
             zone = next(zones) if before is None else before.plain.zone
-            self.kinds[kind] = _site(site, kind, zone, tuple(members), learned.get(kind[3] or ""), before)
+            self.kinds[kind] = make_site(site, kind, zone, tuple(members), learned.get(kind[3] or ""), before)
             for index in members:
                 of_region[index] = site
         return list(self.kinds.values()), of_region
@@ -276,35 +219,6 @@ class Sites:
 def zone_of_key(key: int) -> int:
     """The zone of a cell's clients: the one that the key carries, or the cell's own."""
     return key // CELLS - 1 if key >= CELLS else zone_at(key)
-
-
-def _site(
-    index: int, kind: _Kind, zone: int, members: tuple[int, ...], learned: Learned | None, before: Site | None
-) -> Site:
-    """A site; of the one before it, what is still true."""
-    if before is not None and before.learned is learned and before.plain.site == index:
-        if before.members == members:
-            return before
-        return Site(before.plain, learned, members, before.low_ms, before.high_ms, before.corrected)
-    vector = unit_vector(Point(*kind[:2])) if before is None else before.plain.vector
-    return Site(Contender(index, *kind[:2], vector, zone, 0.0), learned, members, *_limits(learned))
-
-
-def _limits(learned: Learned | None) -> tuple[float, float]:
-    """What was learned of a region is within these in every cell: powers of two, so that they seldom change.
-
-    A correction is ``sum(k * mean) / (1 + sum k)`` with each ``k`` at most its weight.
-    """
-    if learned is None:
-        return 0.0, 0.0
-    total = sum(learned.weights)
-    share = total / (1.0 + total)
-    return -_power(-share * min(learned.means_ms, default=0.0)), _power(share * max(learned.means_ms, default=0.0))
-
-
-def _power(ms: float) -> float:
-    """The next power of two clearly above, from 1; 0 for what is not above 0."""
-    return 0.0 if ms <= 0 else max(1.0, math.exp2(math.ceil(math.log2(ms * (1 + 1e-9)))))
 
 
 def _steepest(model: LatencyModel) -> float:

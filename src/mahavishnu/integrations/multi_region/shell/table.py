@@ -18,8 +18,9 @@ from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.facts.latency_arrays import zone_at
 from mahavishnu.integrations.multi_region.facts.network import zone_of_country
 
+from .contenders import Answer, Contender, Mixed
 from .parts import Compiled, Part
-from .sites import FINE_COLUMNS, FINER, Answer, Contender, Mixed, Sites
+from .sites import FINE_COLUMNS, FINER, Sites
 
 MAX_ENTRIES = 64
 """Different needs kept compiled at once: hostile lists of requirements must not fill the memory."""

@@ -232,7 +232,9 @@ class RouteBody(BaseModel):
     strategy: RoutingStrategy | None = Field(
         None, description="How to pick among eligible regions. Default: the service's, else latency_based."
     )
-    candidates: int = Field(1, ge=1, le=100, description="How many regions to name, for a client that races them.")
+    candidates: int | None = Field(
+        1, ge=1, le=100, description="How many regions to name, for a client that races them."
+    )
 
     @staticmethod
     def example() -> dict[str, Any]:
