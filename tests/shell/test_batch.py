@@ -120,6 +120,22 @@ async def test_single_decisions_go_on_where_a_batch_ended() -> None:
             assert found + one_by_one(many, places, asked) == expected
 
 
+@settings(max_examples=60, deadline=None)
+@given(dice)
+def test_turns_of_batches_and_single_decisions_are_one_count_whatever_changes_between(dice: Random) -> None:
+    manager = StagedManager(fleet("r0", "r1", "r2"))
+    one, many = manager.router(), manager.router()
+    for _ in range(12):
+        ids = [f"r{i}" for i in range(dice.randint(1, 4))]
+        manager.registry.now = fleet(*ids)
+        places = [(1.0, 2.0)] * dice.choice((1, 2, 3))
+        asked = {"strategy": RoutingStrategy.ROUND_ROBIN}
+        expected = one_by_one(one, places, asked)
+        single = dice.random() < 0.4
+        found = one_by_one(many, places, asked) if single else asyncio.run(all_at_once(many, places, asked)).selected
+        assert found == expected
+
+
 def deployed(service: str, *groups: tuple[str, ...]) -> DeploymentView:
     """An active deployment whose groups share the traffic 30 to 70."""
     made = tuple(

@@ -327,6 +327,22 @@ def test_turns_of_hostile_kinds_do_not_fill_the_memory() -> None:
     assert [tally.turn(kinds[0]), tally.turn(kinds[-1])] == [0, 4]
 
 
+@pytest.mark.parametrize("place", [(90.05, 0.0), (0.0, 180.05), (nan, 0.0), (0.0, nan), (True, 0.0), ("1", 0.0)])
+@pytest.mark.parametrize("beside", [{}, {"country": "DE"}, {"compliance_requirements": []}])
+def test_a_bad_location_is_refused_although_all_beside_it_is_known(place: Any, beside: dict[str, Any]) -> None:
+    router = StagedManager(fleet("eu-west-1")).router()
+    good = {"user_location": {"latitude": 1.0, "longitude": 2.0}, **beside}
+    bad = {"user_location": {"latitude": place[0], "longitude": place[1]}, **beside}
+    for _ in range(2):
+        assert router.route(good).selected_region == "eu-west-1"
+        with pytest.raises(InvalidInputError) as caught:
+            router.route(bad)
+        assert caught.value.field.startswith("request_context.user_location.")
+    for _ in range(2):
+        with pytest.raises(InvalidInputError):
+            router.route({**good, "user_location": {"latitude": 1.0, "longitude": 2.0, "altitude": 3.0}})
+
+
 def hostile_contexts(manager: StagedManager) -> list[Callable[[int], dict[str, Any]]]:
     place = {"latitude": 1.0, "longitude": 2.0}
     return [

@@ -112,8 +112,8 @@ def served(**options: Any) -> Iterator[Served]:
         async with running_system(sinks=(sink,)) as system:
             app = create_app(system, **{"tokens": TOKENS, "metrics": sink, **options})
             app.state.system = system
-            options = {"http": protocol_for(app), "log_level": "warning", "lifespan": "on"}
-            config = uvicorn.Config(app, host="127.0.0.1", port=0, **options)  # type: ignore[arg-type]
+            how = {"http": protocol_for(app), "log_level": "warning", "lifespan": "on"}
+            config = uvicorn.Config(app, host="127.0.0.1", port=0, **how)  # type: ignore[arg-type]
             server = Server(config)
             waiting = asyncio.create_task(_tell_when_started(server))
             found.extend([asyncio.get_running_loop(), server, app, waiting])

@@ -45,6 +45,7 @@ _LATENCY = RoutingStrategy.LATENCY_BASED
 _WEIGHTED = RoutingStrategy.WEIGHTED
 
 _ONE = 1
+"""The usual number of candidates; compared by identity, since ``True`` is equal to it."""
 
 MAX_CANDIDATES = 100
 
