@@ -199,10 +199,12 @@ def mixed(table: RoutingTable, part: Part, key: int) -> bool:
     return not isinstance(part.answers[key], int)
 
 
-def test_however_little_was_measured_light_in_fibre_is_the_least() -> None:
-    table = table_of(view("a", point=Point(50.0, 8.5), country="DE"), view("b", point=Point(50.0, 20.4), country="JO"))
-    cell = cell_of(50.0, 14.5)
-    table.follow(table.fleet, NOTHING.having({name: Learned((cell,), (2.0,), (-1000.0,)) for name in ("a", "b")}))
+@pytest.mark.parametrize("means", [(-1000.0, -1000.0), (-20.0, -23.0), (-23.0, -20.0)])
+def test_however_little_was_measured_light_in_fibre_is_the_least(means: tuple[float, float]) -> None:
+    table = table_of(*(view(name, point=Point(50.0, east), country="DE") for name, east in (("a", 8.5), ("b", 20.4))))
+    cell, names = (cell_of(50.0, 14.5),), ("a", "b")
+    here = {name: Learned(cell, (2.0,), (mean,)) for name, mean in zip(names, means, strict=True)}
+    table.follow(table.fleet, NOTHING.having(here))
     found = [selected(table, (50.0, 14.401 + step / 200)) for step in range(20)]
     assert found == ["a"] * 10 + ["b"] * 10
 
