@@ -174,3 +174,14 @@ async def test_memory_is_what_the_file_holds_though_two_controllers_change_it_at
     finally:
         await first.close()
         await second.close()
+
+
+async def test_a_region_removed_while_others_act_on_it_is_unknown_to_them() -> None:
+    store = MemoryStore()
+    begun = [(0, ("apply", ("us-east-1", "eu-west-1"), 1))]
+    at_once = [
+        (0, ("unregister", "us-east-1")),
+        (0, ("drain", "us-east-1")),
+        (0, ("failover", "us-east-1", "eu-west-1")),
+    ]
+    await play(store, store, [begun, at_once])

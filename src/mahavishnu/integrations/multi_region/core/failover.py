@@ -127,8 +127,9 @@ def plan_by_choice(
 ) -> FailoverPlan | Refusal:
     """The same where a person asks for it: load is shed only to leave a region that is down, or by an override (L7)."""
     plan = plan_failover(fleet, source, target, lifted)
-    unforced = fleet.regions[source].phase is not Phase.DOWN and Rule.HEADROOM not in lifted
-    if isinstance(plan, FailoverPlan) and plan.shed > 0 and unforced:
+    if isinstance(plan, Refusal) or plan.shed == 0 or Rule.HEADROOM in lifted:
+        return plan
+    if fleet.regions[source].phase is not Phase.DOWN:
         text = f"the other regions have no room for {100 * plan.shed:.0f} % of the load of {source}"
         return Refusal(Rule.HEADROOM.value, text, plan.excluded)
     return plan

@@ -246,6 +246,7 @@ class FailureHandler:
         lifted = lifted_by(override, self._clock.now())
 
         async def decide_and_record() -> tuple[FailoverPlan, float, int]:
+            self._check_ends(source, target)  # it may have been removed meanwhile
             planned = plan_by_choice if cause is Cause.OPERATOR else plan_failover
             plan = planned(self.region_manager.snapshot(), source, target, lifted)
             if isinstance(plan, Refusal):
@@ -370,9 +371,9 @@ class FailureHandler:
 
     async def _wait_for_requests_in_flight(self, region_id: str) -> None:
         """Until the region reports no load any more, or the drain's deadline has passed."""
-        region = self.region_manager.regions[region_id]
+        region = self.region_manager.regions.get(region_id)
         deadline = self._clock.monotonic() + self.drain_timeout
-        while region.current_capacity > 0 and self._clock.monotonic() < deadline:
+        while region is not None and region.current_capacity > 0 and self._clock.monotonic() < deadline:
             await self._clock.sleep(min(0.05, self.drain_timeout))
 
     # --- giving back --------------------------------------------------------------------------

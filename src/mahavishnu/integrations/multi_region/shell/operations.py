@@ -28,6 +28,7 @@ from mahavishnu.integrations.multi_region.errors import (
     FailoverRefusedError,
     RefusedError,
     StaleRevisionError,
+    UnknownRegionError,
 )
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 
@@ -121,6 +122,8 @@ class Operations:
     def _check_may_leave(self, region_id: str, override: BreakGlass | None) -> None:
         """Refuse when the others could not do without this region (L7, L9)."""
         fleet = self._registry.fleet()
+        if region_id not in fleet.regions:
+            raise UnknownRegionError(region_id, list(fleet.regions))  # it was removed meanwhile
         if not in_service(fleet.regions[region_id]):
             return
         lifted = lifted_by(override, self._clock.now())
