@@ -8,6 +8,7 @@ burdens all alike; percentiles are over single calls and contain the clock's own
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import time
 from collections import Counter
@@ -256,8 +257,14 @@ async def changes() -> list[list[str]]:
 
 
 async def loop_gap(seconds: float = 3.0) -> tuple[float, float]:
-    """The longest and the 99.9th percentile of the event loop's turns in ms: routing and flipping at 1,000 regions."""
+    """The longest turn of the event loop, routing and flipping at 1,000 regions: ms of its own time, and by the clock.
+
+    On a machine with other work the clock runs while we wait for a processor. What was there before is kept from the
+    garbage collector, as a server would: a full collection takes 20 ms.
+    """
     router, contexts = world(1_000), clients(CLIENTS)
+    gc.collect()
+    gc.freeze()
     regions, gaps = list(router.region_manager.regions.values()), []
     end = time.perf_counter() + seconds
 
@@ -278,16 +285,15 @@ async def loop_gap(seconds: float = 3.0) -> tuple[float, float]:
             await asyncio.sleep(0)
 
     async def tick() -> None:
-        last = time.perf_counter()
+        last, own = time.perf_counter(), time.thread_time()
         while last < end:
             await asyncio.sleep(0)
-            now = time.perf_counter()
-            gaps.append((now - last) * 1000)
-            last = now
+            now, own_now = time.perf_counter(), time.thread_time()
+            gaps.append((own_now - own, now - last))
+            last, own = now, own_now
 
     await asyncio.gather(route(), flip(), tick())
-    gaps.sort()
-    return gaps[-1], gaps[int(len(gaps) * 0.999)]
+    return max(own for own, _ in gaps) * 1000, max(wall for _, wall in gaps) * 1000
 
 
 async def batches() -> list[list[str]]:
@@ -326,10 +332,10 @@ async def _measured() -> Table:
             Chart("with 100 regions, by the number of places", "places of clients", "µs", by_place),
         ],
     )
-    longest, usual = await loop_gap()
+    own, wall = await loop_gap()
     gap = (
-        f"Longest turn of the event loop while requests are routed and one of 1,000 regions goes down or up in every "
-        f"turn: {longest:.1f} ms; 99.9 % below {usual:.2f} ms. A turn is ten requests and a change."
+        "Longest turn of the event loop while requests are routed and one of 1,000 regions goes down or up in every "
+        f"turn: {own:.1f} ms of its own time, {wall:.1f} ms by the clock. A turn is ten requests and a change."
     )
     us = ("p50 µs", "p99 µs")
     others = Table(

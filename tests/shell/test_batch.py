@@ -47,6 +47,7 @@ from tests.shell.random_worlds import (
 )
 
 dice = st.integers(0, 2**32).map(Random)
+NOTHING = Corrections()
 EUROPE = ("eu-west-1", "eu-central-1", "us-east-1", "ap-northeast-1")
 
 
@@ -166,22 +167,25 @@ async def test_more_contenders_than_the_arrays_hold_are_told_apart() -> None:
     cluster = [view(f"r{a:.3f}", point=Point(math.cos(a) / 20, 8.0 + math.sin(a) / 20)) for a in ring]
     one, many = router_of(*cluster), router_of(*cluster)
     dice = Random(1)
-    places = [(dice.uniform(-60, 60), dice.uniform(-170, 170)) for _ in range(200)]
+    places = [(dice.uniform(-1.5, 1.5), dice.uniform(6.5, 9.5)) for _ in range(400)]
     found = (await all_at_once(many, places, {})).selected
     assert found == one_by_one(one, places, {})
     assert len(set(found)) > 3
 
 
-async def test_of_equal_estimates_the_healthiest_wins_as_it_was_when_the_batch_began() -> None:
-    mirrored = [view(name, point=Point(south, 20.0), country="CD") for name, south in (("a", 10.0), ("b", -10.0))]
-    made = fleet(*mirrored)
-    table = RoutingTable(made, latency_model(), Corrections())
-    batch = Batch(table, table.entry(PLAIN), RoutingStrategy.LATENCY_BASED, 0)
-    better = {"a": mirrored[0], "b": replace(mirrored[1], health_score=99.0)}
-    table.follow(replace(made, regions=MappingProxyType(better)), Corrections())
-    assert table.ids[table.nearest(table.entry(PLAIN).whole, 0.0, 20.0)] == "b"
-    found, _ = await batch.decide(np.zeros(3), np.full(3, 20.0))
-    assert found.selected == ["a"] * 3
+async def test_of_equal_estimates_the_first_wins_as_they_ranked_when_the_batch_began() -> None:
+    places = {"a": 10.0, "b": -10.0, "c": 10.0}  # a and c stand at one place, b is as far from the equator
+    made = fleet(*(view(name, point=Point(south, 20.0), country="CD") for name, south in places.items()))
+    table = RoutingTable(made, latency_model(), NOTHING)
+    for better, wins in (("b", "b"), ("c", "c")):
+        batch = Batch(table, table.entry(PLAIN), RoutingStrategy.LATENCY_BASED, 0)
+        changed = {**made.regions, better: replace(made.regions[better], health_score=99.0)}
+        table.follow(replace(made, regions=MappingProxyType(changed)), NOTHING)
+        assert table.ids[table.nearest(table.entry(PLAIN).whole, 0.0, 20.0)] == wins
+        found, _ = await batch.decide(np.zeros(3), np.full(3, 20.0))
+        assert found.selected == ["a"] * 3
+        table.follow(made, NOTHING)
+        table.entry(PLAIN)
 
 
 # --- what is asked -------------------------------------------------------------------------------

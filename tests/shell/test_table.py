@@ -124,6 +124,14 @@ def test_regions_that_a_policy_prefers_hold_the_others_back_only_while_one_of_th
         assert selected(table, request=asked) == expected
 
 
+def test_a_region_that_comes_does_not_hide_that_another_went_down_before() -> None:
+    table = table_of("eu-west-1", "eu-central-1")
+    assert selected(table) == "eu-central-1"
+    follow(table, replace(table.views[1], phase=Phase.DOWN))
+    follow(table, view("us-east-1"))
+    assert selected(table) == "eu-west-1"
+
+
 def test_a_region_in_another_country_is_in_another_zone() -> None:
     lisbon, table = (38.7, -9.1), table_of(view("a", point=Point(50, 10), country="DE"), view("b", point=Point(47, 16)))
     assert selected(table, lisbon) == "a"

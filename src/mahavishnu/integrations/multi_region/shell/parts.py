@@ -169,6 +169,8 @@ class Compiled:
 
     def part(self, turn: int) -> Part | None:
         """The part whose turn it is among those with an eligible region; None when none has."""
+        if len(self.parts) == 1:
+            return self.parts[0] if self.parts[0].best else None
         able = [part for part in self.parts if part.best]
         if len(able) < 2:
             return able[0] if able else None

@@ -204,7 +204,7 @@ class RegionAwareRouter:
     ) -> RoutingDecision:
         request, place = self._contexts.read(context)
         chosen = self._strategy(fleet, request, strategy)
-        if isinstance(candidates, bool) or not isinstance(candidates, int) or not 1 <= candidates <= MAX_CANDIDATES:
+        if candidates is not _ONE and (type(candidates) is not int or not 1 <= candidates <= MAX_CANDIDATES):
             raise InvalidInputError("candidates", candidates, f"a whole number from 1 to {MAX_CANDIDATES}")
         kind = _kind(chosen, request) if turns_matter(chosen, request.service, fleet.deployments) else None
         turn = 0 if kind is None else self._tally.turn(kind)

@@ -59,6 +59,7 @@ class RoutingTable:
         self._entries: dict[NeedsKey, Compiled] = {}
         self._log: deque[Sequence[int]] = deque(maxlen=MAX_LOG)
         self._arrayed: deque[Part] = deque()
+        self._latest: Compiled | None = None
         self._version = 0
         self._rules = _rules(fleet)
         self._most_answers = self._room = most_answers
@@ -98,8 +99,8 @@ class RoutingTable:
             entry.rules = self._rules
         if entry.version != self._version:
             self._catch_up(entry)
-        if key != _PLAIN_KEY:
-            self._entries[key] = self._entries.pop(key)  # the one asked for last goes last
+        if entry is not self._latest and key != _PLAIN_KEY:
+            self._entries[key] = self._latest = self._entries.pop(key)  # the one asked for last goes last
         return entry
 
     def _compile(self, key: NeedsKey, request: Request) -> Compiled:
@@ -109,7 +110,7 @@ class RoutingTable:
         entry.version = self._version
         if len(self._entries) >= MAX_ENTRIES:
             self._entries.pop(next(key for key in self._entries if key != _PLAIN_KEY))
-        self._entries[key] = entry
+        self._entries[key] = self._latest = entry
         return entry
 
     def _catch_up(self, entry: Compiled) -> None:
