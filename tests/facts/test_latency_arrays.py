@@ -1,16 +1,13 @@
 """Arrays say what the scalar functions say."""
 
 import numpy as np
-import pytest
 from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.latency import CELLS, cell_of
-from mahavishnu.integrations.multi_region.core.residuals import Learned
 from mahavishnu.integrations.multi_region.facts.latency_arrays import (
-    LearnedArrays,
-    cell_zones,
     cells_of,
     estimates_ms,
+    zones_of_cells,
 )
 from mahavishnu.integrations.multi_region.facts.network import latency_model, zone_of_cell
 
@@ -37,21 +34,7 @@ def test_cells_are_the_same(places: list[tuple[float, float]]) -> None:
 
 
 def test_zones_of_cells_are_the_same() -> None:
-    table = cell_zones()
+    table = zones_of_cells(np.arange(CELLS))
     assert table.shape == (CELLS,)
     sample = [*range(0, CELLS, 97), CELLS - 1]
     assert table[sample].tolist() == [zone_of_cell(cell) for cell in sample]
-
-
-cells = st.integers(0, CELLS - 1)
-
-
-@given(
-    st.dictionaries(cells, st.tuples(st.floats(0, 2), st.floats(-200, 2000)), max_size=20),
-    st.lists(cells, min_size=1, max_size=20),
-)
-def test_corrections_are_the_same_but_for_rounding(measured: dict[int, tuple[float, float]], asked: list[int]) -> None:
-    learned = Learned(tuple(measured), tuple(w for w, _ in measured.values()), tuple(m for _, m in measured.values()))
-    asked += list(measured)
-    found = LearnedArrays.of(learned).corrections_ms(np.array(asked))
-    assert found.tolist() == pytest.approx([learned.correction_ms(cell) for cell in asked], abs=1e-4)

@@ -33,24 +33,3 @@ def test_a_share_is_read_as_a_fraction(written: object, share: float) -> None:
 def test_anything_else_is_no_share(written: object) -> None:
     with pytest.raises(InvalidInputError, match=r"such as 50% or 0\.5"):
         units.parse_share(written)
-
-
-@pytest.mark.parametrize(
-    ("written", "address"),
-    [
-        ("127.0.0.1:8000", ("127.0.0.1", 8000)),
-        ("[::1]:80", ("::1", 80)),
-        ("localhost:0", ("localhost", 0)),
-        ("a-b.example:65535", ("a-b.example", 65535)),
-    ],
-)
-def test_an_address_is_host_and_port(written: str, address: tuple[str, int]) -> None:
-    assert units.parse_address(written) == address
-
-
-@pytest.mark.parametrize(
-    "written", ["", ":80", "a", "a:", "a:65536", "a:-1", "::1:80", "[::1]", "a b:1", "a:1\n", None]
-)
-def test_anything_else_is_no_address(written: object) -> None:
-    with pytest.raises(InvalidInputError, match=r"an address such as 127\.0\.0\.1:8000"):
-        units.parse_address(written)

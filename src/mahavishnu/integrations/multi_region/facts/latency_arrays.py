@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mahavishnu.integrations.multi_region.core.geo import EARTH_RADIUS_KM
 from mahavishnu.integrations.multi_region.core.latency import (
     CELLS,
     COLUMNS,
@@ -25,7 +23,6 @@ from mahavishnu.integrations.multi_region.core.latency import (
     unit_vector,
 )
 from mahavishnu.integrations.multi_region.core.model import Point
-from mahavishnu.integrations.multi_region.core.residuals import LEAST_NEARNESS, LENGTH_KM, SHRINK, Learned
 
 from .network import zone_of_cell, zone_of_country, zone_of_region, zoned_cities
 
@@ -75,36 +72,6 @@ def cell_vectors() -> Floats:
     vectors[:, :, 1] = across * np.array([math.sin(east) for east in easts])
     vectors[:, :, 2] = np.array([math.sin(south) for south in souths])[:, None]
     return vectors.reshape(CELLS, 3)
-
-
-@cache
-def cell_zones() -> Ints:
-    """``zone_of_cell`` for every cell: shape (CELLS,). Takes about half a second: not for an event loop."""
-    cells = np.arange(CELLS)
-    return np.concatenate([zones_of_cells(cells[start : start + _CHUNK]) for start in range(0, CELLS, _CHUNK)])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LearnedArrays:
-    """One region's ``Learned`` as arrays over its n cells: ``vectors`` (n, 3), ``weights`` (n,), ``means_ms`` (n,)."""
-
-    vectors: Floats
-    weights: Floats
-    means_ms: Floats
-
-    @classmethod
-    def of(cls, learned: Learned) -> Self:
-        """The same as arrays; make them once for each ``Learned``, it costs more than asking."""
-        vectors = np.array(learned.vectors, dtype=np.float64).reshape(-1, 3)
-        return cls(vectors, np.array(learned.weights), np.array(learned.means_ms))
-
-    def corrections_ms(self, cells: Ints) -> Floats:
-        """``Learned.correction_ms`` for each of the cells."""
-        nearness = cell_vectors()[cells] @ self.vectors.T
-        kernel = np.exp(np.arccos(np.clip(nearness, -1.0, 1.0)) * (-EARTH_RADIUS_KM / LENGTH_KM))
-        k = np.where(nearness >= LEAST_NEARNESS, kernel, 0.0) * self.weights
-        corrections: Floats = (k @ self.means_ms) / (SHRINK + k.sum(axis=1))
-        return corrections
 
 
 def zones_of_cells(cells: Ints) -> Ints:

@@ -18,7 +18,6 @@ DURATION = "a duration such as 250ms, 2s, 1m or 1h (a plain number counts second
 SHARE = "a share from 0% to 100%, such as 50% or 0.5"
 FLAG = "true or false"
 STATUS = 'an HTTP status from 100 to 599, such as 200, or a range such as "200-299"'
-ADDRESS = "an address such as 127.0.0.1:8000 or [::1]:8000, with a port from 0 to 65535"
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)$"
@@ -80,17 +79,6 @@ def parse_statuses(value: object, field: str = "statuses") -> tuple[int, int]:
     if span[0] > span[1]:
         raise InvalidInputError(field, value, f"{STATUS}, the lower number first")
     return span
-
-
-def parse_address(value: object, field: str = "address") -> tuple[str, int]:
-    """Host and port, from ``"127.0.0.1:8000"`` or ``"[::1]:8000"``; port 0 asks for a free one.
-
-    Raises InvalidInputError.
-    """
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):([0-9]{1,5})", str(value), re.ASCII)
-    if match is None or int(match[2]) > 65535:
-        raise InvalidInputError(field, value, ADDRESS)
-    return match[1].strip("[]"), int(match[2])
 
 
 def number(
