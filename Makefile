@@ -56,7 +56,7 @@ lock: ## resolve pyproject.toml anew into requirements/dev.txt, for every platfo
 	rm -rf .lock-venv
 	$(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/python -m pip --disable-pip-version-check install --quiet 'uv~=0.13'
-	.lock-venv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 --group dev --generate-hashes \
+	.lock-venv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 --group dev --extra envoy --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links --upgrade --output-file $(LOCK) pyproject.toml
 	rm -rf .lock-venv
 

@@ -48,6 +48,13 @@ class RoutingStrategy(StrEnum):
     WEIGHTED = "weighted"
 
 
+class UpstreamProtocol(StrEnum):
+    """What a region's endpoint speaks to proxies: HTTP/2 without negotiation lets them notice a silent peer at once."""
+
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+
+
 class Phase(StrEnum):
     """What is known of a region's health (L5). Only evidence moves it; ``UNKNOWN`` means no evidence (L2)."""
 

@@ -24,9 +24,11 @@ from .kinds import (
     Phase as Phase,
     ProbeKind as ProbeKind,
     RoutingStrategy as RoutingStrategy,
+    UpstreamProtocol as UpstreamProtocol,
     parse_enum as parse_enum,
 )
 from .policy import Rule, parse_rules
+from .routes import RouteClass as RouteClass
 from .watched import Watched
 
 
@@ -110,7 +112,8 @@ class Region(Watched):
     ``health_score`` (0..100) is what the owner states until probes have spoken; None: nothing is stated (unknown).
     ``current_capacity`` is the load now, in the unit of ``capabilities.max_capacity``.
     ``country`` is ISO 3166-1 alpha-2. ``cost_multiplier``: 1.0 is the provider's reference region.
-    ``health``: how it is probed (``HealthCheck``), None for the manager's defaults.
+    ``health``: how it is probed (``HealthCheck``), None for the manager's defaults. ``protocol``: what it speaks to
+    proxies.
     """
 
     region_id: str
@@ -126,6 +129,7 @@ class Region(Watched):
     cost_multiplier: float = 1.0
     country: str | None = None
     health: HealthCheck | None = None
+    protocol: UpstreamProtocol = UpstreamProtocol.HTTP1
 
     @property
     def compliance_frameworks(self) -> tuple[ComplianceFramework, ...]:
@@ -237,6 +241,7 @@ class RegionView:
     failed_services: frozenset[str] | None = None
     facts: Facts = field(default_factory=lambda: NO_FACTS, hash=False)
     as_of: float = 0.0
+    protocol: UpstreamProtocol = UpstreamProtocol.HTTP1
 
     @property
     def standing(self) -> Phase:
@@ -260,7 +265,10 @@ class DeploymentSpec:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: its host names, how it is routed, which policy binds it, who is shed last (lower priority number)."""
+    """A service: its host names, how it is routed, which policy binds it, who is shed last (lower priority number).
+
+    ``routes``: how proxies carry its requests, the first that fits a path; none: as ``RouteClass`` has it by default.
+    """
 
     name: str
     hosts: tuple[str, ...] = ()
@@ -269,6 +277,7 @@ class Service:
     deployment: DeploymentSpec | None = None
     priority: int = 100
     failback: FailbackMode | None = None
+    routes: tuple[RouteClass, ...] = ()
 
     @property
     def failback_mode(self) -> FailbackMode:

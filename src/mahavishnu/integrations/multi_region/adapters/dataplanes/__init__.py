@@ -1,0 +1,1 @@
+"""Data planes that plans are published to."""

@@ -1,0 +1,1 @@
+"""Envoy: plans as xDS resources, and the server that ships them."""

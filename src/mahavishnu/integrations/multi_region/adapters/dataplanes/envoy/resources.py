@@ -1,0 +1,43 @@
+"""What is shipped to an edge: resources, each serialised once, with the hash of their content as version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any
+
+from .proto import TYPE_URL
+
+CLUSTER = TYPE_URL + "envoy.config.cluster.v3.Cluster"
+ENDPOINTS = TYPE_URL + "envoy.config.endpoint.v3.ClusterLoadAssignment"
+LISTENER = TYPE_URL + "envoy.config.listener.v3.Listener"
+ROUTES = TYPE_URL + "envoy.config.route.v3.RouteConfiguration"
+
+IN_ORDER = (CLUSTER, ENDPOINTS, LISTENER, ROUTES)
+"""The order in which additions are made, so that nothing names what is not there yet; removals go the other way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource: ``body`` is the serialised message, ``version`` the hash of it."""
+
+    type_url: str
+    name: str
+    body: bytes
+    version: str
+
+    @classmethod
+    def of(cls, type_url: str, name: str, message: Any) -> Resource:
+        """The resource of a message."""
+        body = message.SerializeToString(deterministic=True)
+        return cls(type_url, name, body, blake2b(body, digest_size=8).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All resources of one edge, by type and name. ``generation``: of the plan. An endpoint's name is its cluster's."""
+
+    generation: int
+    resources: Mapping[str, Mapping[str, Resource]] = field(default_factory=lambda: MappingProxyType({}))

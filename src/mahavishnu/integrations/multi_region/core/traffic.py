@@ -1,0 +1,113 @@
+"""What each edge is to do with each kind of request: the plan that data planes carry out.
+
+A *class* is a service together with what its requests ask of the law and where their clients are; each has its own
+tiers of regions, and holds none that may not serve it (L6). How a plan is made is in ``steering.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from .edges import EdgeSpec
+from .model import HealthCheck, UpstreamProtocol
+from .routes import RouteClass
+
+
+class Standing(StrEnum):
+    """What an edge is told of a region: use it, let requests in flight finish, or send nothing."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    OUT = "out"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One region in one tier. ``weight``: its part of the tier's traffic, 1 or more, relative to the others.
+
+    ``endpoint``: the region's URL. ``check``: how edges watch it for themselves.
+    """
+
+    region_id: str
+    endpoint: str
+    weight: int
+    standing: Standing
+    protocol: UpstreamProtocol
+    check: HealthCheck
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficClass:
+    """Requests of one service that ask the same of the law, from one area.
+
+    ``requirements``: frameworks that requests state beyond the service's policy, sorted. ``area``: "" for clients at
+    the edge's own place. ``tiers``: the first with a region in service takes the traffic; a region stands in one tier.
+    ``excluded``: why each other region is in none. ``exhausted``: why the class can serve nobody, None when it can.
+    """
+
+    service: str
+    requirements: tuple[str, ...]
+    area: str
+    tiers: tuple[tuple[Target, ...], ...]
+    excluded: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    exhausted: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``api``, ``api~gdpr``, ``api~gdpr+hipaa``, each with ``@area`` where clients are told apart."""
+        law = "~" + "+".join(self.requirements) if self.requirements else ""
+        return f"{self.service}{law}{'@' + self.area if self.area else ''}"
+
+    @property
+    def targets(self) -> Iterator[Target]:
+        """Every region of the class, tier by tier."""
+        return (target for tier in self.tiers for target in tier)
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Clients that get one order of regions. ``countries``: ISO codes, by an MMDB; ``network``: a declared network."""
+
+    name: str
+    countries: tuple[str, ...] = ()
+    network: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTraffic:
+    """One service at one edge. ``routes``: at least one, the last fits every path. ``hosts``: ``*`` for any.
+
+    ``requirements``: the statements of requests that the edge understands, each sorted; every other one is refused.
+    """
+
+    service: str
+    hosts: tuple[str, ...]
+    routes: tuple[RouteClass, ...]
+    requirements: tuple[tuple[str, ...], ...]
+    classes: tuple[TrafficClass, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePlan:
+    """All that one edge is told."""
+
+    edge: EdgeSpec
+    areas: tuple[Area, ...]
+    services: tuple[ServiceTraffic, ...]
+
+    @property
+    def classes(self) -> Iterator[TrafficClass]:
+        """Every class of every service."""
+        return (kind for service in self.services for kind in service.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficPlan:
+    """What every edge is told. ``revision``: of the intent; ``generation``: of the fleet that it was made from."""
+
+    revision: int
+    generation: int
+    edges: Mapping[str, EdgePlan] = field(default_factory=lambda: MappingProxyType({}))
