@@ -26,6 +26,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mahavishnu.integrations.multi_region.facts.catalog import all_regions, region_from_catalog
@@ -46,12 +47,15 @@ BATCHED = 10_000
 BATCH_CONNECTIONS = 4
 WARM_S = 3.0
 HELLO = "hello"
+BY_GET = "hello_by_get"
 
 WAYS = {
-    HELLO: "bare ASGI hello, body not read (baseline)",
+    HELLO: "bare ASGI hello, asked the same, body not read (baseline)",
+    BY_GET: "bare ASGI hello, asked with GET and no body",
     "declared": "FastAPI's declared route",
     "middleware": "step 1, behind one middleware of the app",
     "registered": "step 1: register_routes",
+    "untraced": "step 1, the app's own telemetry switched off",
     "accelerated": "step 2: accelerate",
     "protocol": "step 3: our own server",
     "batch": f"our own server, batches of {BATCHED:,}",
@@ -73,6 +77,8 @@ wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 request = function() n = n %% #bodies + 1; return wrk.format(nil, nil, nil, bodies[n]) end
 """
+
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 # --- what is served -------------------------------------------------------------------------------
@@ -117,13 +123,14 @@ class Passing:
 
 async def app_for(way: str) -> tuple[ASGIApp, dict[str, Any]]:
     """What is served that way, and uvicorn's options beside those that all ways share."""
-    if way == HELLO:
+    if way in (HELLO, BY_GET):
         return hello, {}
     found = await system()
     if way in ("protocol", "batch"):
         own = create_app(found, tokens=None)
         return own, {"http": protocol_for(own)}
-    api, app = MultiRegionAPI(found.region_manager, found.router, found.failure_handler), FastAPI()
+    api = MultiRegionAPI(found.region_manager, found.router, found.failure_handler)
+    app = FastAPI(telemetry=_NO_TELEMETRY) if way == "untraced" else FastAPI()
     if way == "middleware":
         app.add_middleware(Passing)
     api.register_routes(app)
@@ -208,7 +215,7 @@ def _elsewhere() -> None:
 
 
 def scripts(folder: Path) -> dict[str, Path]:
-    """What wrk is told, for single requests and for batches."""
+    """What wrk is told for each way."""
     dice = random.Random(7)
     single = [{"request_context": {"user_location": _place(dice)}, "strategy": "latency_based"} for _ in range(BODIES)]
     columns = [[_place(dice) for _ in range(BATCHED)] for _ in range(10)]
@@ -218,7 +225,9 @@ def scripts(folder: Path) -> dict[str, Path]:
         listed, found[name] = folder / f"{name}.txt", folder / f"{name}.lua"
         listed.write_text("\n".join(json.dumps(body, separators=(",", ":")) for body in bodies))
         found[name].write_text(_BODIES % listed + _REPORT)
-    return found
+    found["get"] = folder / "get.lua"
+    found["get"].write_text(_REPORT)
+    return {way: found[{"batch": "batch", BY_GET: "get"}.get(way, "single")] for way in WAYS}
 
 
 def _place(dice: random.Random) -> dict[str, float]:
@@ -236,11 +245,11 @@ def measure(rounds: int, seconds: float) -> dict[str, tuple[list[Load], list[Loa
         servers = {way: stack.enter_context(running(way)) for way in WAYS}
         _check(servers)
         for way, server in servers.items():
-            load(server, told["batch" if way == "batch" else "single"], WARM_S)  # every cell is compiled once
+            load(server, told[way], WARM_S)  # every cell is compiled once
         for _ in range(rounds):
             for way, (loads, beside) in found.items():
-                beside.append(load(servers[HELLO], told["single"], seconds))
-                loads.append(load(servers[way], told["batch" if way == "batch" else "single"], seconds))
+                beside.append(load(servers[HELLO], told[HELLO], seconds))
+                loads.append(load(servers[way], told[way], seconds))
     return found
 
 
@@ -249,14 +258,16 @@ def _check(servers: dict[str, Running]) -> None:
     body = b'{"request_context":{"user_location":{"latitude":52.5,"longitude":13.4}}}'
     answers = set()
     for way, server in servers.items():
-        if way not in (HELLO, "batch"):
+        if way not in (HELLO, BY_GET, "batch"):
             request = urllib.request.Request(server.url, body, {"Content-Type": "application/json"})
             with urllib.request.urlopen(request) as answer:
                 answers.add(answer.read())
     assert len(answers) == 1, answers
 
 
-def _row(way: str, loads: list[Load], beside: list[Load]) -> list[str]:
+def _row(way: str, loads: list[Load], beside: list[Load], by_get: float) -> list[str]:
+    """``by_get``: the rate of the hello by GET, of that of the baseline."""
+
     def middle(name: str, of: list[Load] = loads) -> float:
         return float(statistics.median(getattr(one, name) for one in of))
 
@@ -264,6 +275,7 @@ def _row(way: str, loads: list[Load], beside: list[Load]) -> list[str]:
     return [
         WAYS[way],
         f"{each * middle('rps') / middle('rps', beside):.2f}",
+        f"{each * middle('rps') / middle('rps', beside) / by_get:.2f}",
         f"{middle('cpu_us') / each / middle('cpu_us', beside):.2f}",
         f"{each * middle('rps'):,.0f}",
         f"{middle('cpu_us') / each:.1f}" if each == 1 else f"{middle('cpu_us') / each:.2f}",
@@ -285,15 +297,28 @@ def main(arguments: list[str] | None = None) -> Table | None:
         return None
     found = measure(given.rounds, given.seconds)
     baseline = [one for _, beside in found.values() for one in beside]
-    rows = [_row(HELLO, baseline, baseline), *(_row(way, *loads) for way, loads in found.items())]
-    columns = ["way", "decisions/s / hello", "µs of processor / hello", "decisions/s", "µs", "p50 ms", "p99 ms"]
+    by_get, posted = (statistics.median(one.rps for one in loads) for loads in found[BY_GET])
+    each = {HELLO: (baseline, baseline), **found}
+    rows = [_row(way, *loads, by_get / posted) for way, loads in each.items()]
+    columns = [
+        "way",
+        "decisions/s / hello",
+        "/ hello by GET",
+        "µs of processor / hello",
+        "decisions/s",
+        "µs",
+        "p50 ms",
+        "p99 ms",
+    ]
     return Table("POST /route over HTTP", columns, rows, NOTES)
 
 
 NOTES = f"""One server process on one processor, wrk on another; {REGIONS} regions, {CONNECTIONS} connections with
 {BODIES:,} bodies ({BATCH_CONNECTIONS} with batches), medians. The latencies are those of a server under all the load it
-can take: they are mostly waiting. On a machine that others use, and where wrk is the one that cannot keep up, the
-processor time per decision is the better figure."""
+can take: they are mostly waiting. The hello is asked with the very requests that the other ways get: the server parses
+their bodies, the app does not read them. By GET and without a body the server has less to do; the ratios to that hello
+stand beside. On a machine that others use, and where wrk is the one that cannot keep up, the processor time per
+decision is the better figure."""
 
 
 if __name__ == "__main__":

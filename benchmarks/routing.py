@@ -8,7 +8,6 @@ burdens all alike; percentiles are over single calls and contain the clock's own
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import time
 from collections import Counter
@@ -16,66 +15,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 
 from mahavishnu.integrations.multi_region.core.model import (
-    ComplianceFramework,
     Region,
-    RegionCapabilities,
     RoutingStrategy,
 )
-from mahavishnu.integrations.multi_region.facts.places import City, cities
-from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 
 from .common import Table, publish
+from .loop import longest_turns, loop_gap
 from .plot import Chart, write_png
+from .world import Context, clients, managed
 
 PLOT = Path(__file__).parent.parent / "docs" / "routing-cost.png"
 LATENCY = RoutingStrategy.LATENCY_BASED
 ROUNDS = 5
 CLIENTS = 10_000
-Context = dict[str, Any]
-
-
-# --- the world --------------------------------------------------------------------------------
-
-
-def world(count: int) -> RegionAwareRouter:
-    """A router over so many regions, one in each of the largest cities, all of them well."""
-    manager = RegionManager()
-    for number, city in enumerate(cities()[:count]):
-        region = _region(f"region-{number}", city, number)
-        manager.regions[region.region_id] = region
-    return RegionAwareRouter(manager)
-
-
-def _region(region_id: str, city: City, number: int) -> Region:
-    frameworks = (ComplianceFramework.GDPR,) if number % 3 else ()
-    return Region(
-        region_id,
-        name=region_id,
-        latitude=city.point.latitude,
-        longitude=city.point.longitude,
-        country=city.country,
-        endpoint=f"https://{region_id}.example.com",
-        capabilities=RegionCapabilities(compliance=frameworks, max_capacity=1000),
-        health_score=90.0 + number % 10,
-        cost_multiplier=1 + number % 7 / 10,
-    )
-
-
-def clients(count: int, **more: Any) -> list[Context]:
-    """Request contexts of clients within some hundred km of large cities."""
-    dice, found = Random(7), []
-    for city in dice.choices(cities(), k=count):
-        latitude = max(-90.0, min(90.0, city.point.latitude + dice.gauss(0, 2)))
-        longitude = (city.point.longitude + dice.gauss(0, 2) + 180.0) % 360.0 - 180.0
-        found.append({"user_location": {"latitude": latitude, "longitude": longitude}, **more})
-    return found
 
 
 # --- the baselines ----------------------------------------------------------------------------
@@ -180,8 +138,8 @@ async def by_regions(counts: Sequence[int]) -> tuple[list[list[str]], dict[str, 
     rows, contexts = [], clients(CLIENTS)
     lines: dict[str, list[tuple[float, float]]] = {"naive haversine router": [], "99th percentile": [], "median": []}
     for count in counts:
-        router = world(count)
-        naive = NaiveRouter(list(router.region_manager.regions.values()))
+        manager = managed(count)
+        router, naive = RegionAwareRouter(manager), NaiveRouter(list(manager.regions.values()))
         few = contexts[: max(100, min(CLIENTS, 200_000 // count))]
         naively = min([await mean_us(naive.route_request, few) for _ in range(2)])
         bare = min([await mean_us(nothing, contexts) for _ in range(ROUNDS)])
@@ -202,7 +160,7 @@ async def by_clients(counts: Sequence[int]) -> tuple[list[list[str]], dict[str, 
         "median": [],
     }
     for count in counts:
-        router, contexts = world(100), clients(count)
+        router, contexts = RegionAwareRouter(managed(100)), clients(count)
         first = await mean_us(router.route_request, contexts)
         later = await each_us(router.route_request, contexts * max(1, CLIENTS // count))
         figures = (first, later[int(len(later) * 0.99)], later[len(later) // 2])
@@ -216,7 +174,7 @@ async def other_requests() -> list[list[str]]:
     """What other requests cost, at 100 and at 1,000 regions."""
     bare = await mean_us(nothing, clients(CLIENTS))
     rows = []
-    few, many = world(100), world(1_000)
+    few, many = RegionAwareRouter(managed(100)), RegionAwareRouter(managed(1_000))
     asked: list[tuple[str, Context, Any]] = [
         ("strategy as text", {}, "latency_based"),
         ("under GDPR", {"compliance_requirements": ["gdpr"]}, LATENCY),
@@ -233,9 +191,8 @@ async def other_requests() -> list[list[str]]:
 
 async def changes() -> list[list[str]]:
     """From a change of a region to the answer that knows of it, at 1,000 regions."""
-    router, rows = world(1_000), []
-    contexts = clients(CLIENTS)
-    regions = list(router.region_manager.regions.values())
+    manager, rows = managed(1_000), []
+    router, contexts, regions = RegionAwareRouter(manager), clients(CLIENTS), list(manager.regions.values())
     await mean_us(router.route_request, contexts)
 
     def load(region: Region, turn: int) -> None:
@@ -256,52 +213,12 @@ async def changes() -> list[list[str]]:
     return rows
 
 
-async def loop_gap(seconds: float = 3.0) -> tuple[float, float]:
-    """The longest turn of the event loop, routing and flipping at 1,000 regions: ms of its own time, and by the clock.
-
-    On a machine with other work the clock runs while we wait for a processor. What was there before is kept from the
-    garbage collector, as a server would: a full collection takes 20 ms.
-    """
-    router, contexts = world(1_000), clients(CLIENTS)
-    gc.collect()
-    gc.freeze()
-    regions, gaps = list(router.region_manager.regions.values()), []
-    end = time.perf_counter() + seconds
-
-    async def route() -> None:
-        at = 0
-        while time.perf_counter() < end:
-            for context in contexts[at : at + 10]:
-                await router.route_request(context, LATENCY)
-            at = (at + 10) % CLIENTS
-            await asyncio.sleep(0)
-
-    async def flip() -> None:
-        turn = 0
-        while time.perf_counter() < end:
-            region = regions[turn // 2 * 7 % 1_000]
-            region.health_score = 0.0 if region.health_score else 95.0
-            turn += 1
-            await asyncio.sleep(0)
-
-    async def tick() -> None:
-        last, own = time.perf_counter(), time.thread_time()
-        while last < end:
-            await asyncio.sleep(0)
-            now, own_now = time.perf_counter(), time.thread_time()
-            gaps.append((own_now - own, now - last))
-            last, own = now, own_now
-
-    await asyncio.gather(route(), flip(), tick())
-    return max(own for own, _ in gaps) * 1000, max(wall for _, wall in gaps) * 1000
-
-
 async def batches() -> list[list[str]]:
     """Decisions a second of ``route_many``, 100,000 clients anywhere on earth, and the longest turn of the loop."""
     dice, rows = np.random.default_rng(7), []
     latitudes, longitudes = np.degrees(np.arcsin(dice.uniform(-1, 1, 100_000))), dice.uniform(-180, 180, 100_000)
     for count in (10, 100, 1_000):
-        router = world(count)
+        router = RegionAwareRouter(managed(count))
         single = await mean_us(router.route_request, clients(1_000))
         single = min(single, await mean_us(router.route_request, clients(1_000)))
         took = []
@@ -349,6 +266,7 @@ async def _measured() -> Table:
         Table(
             "", ("change of one of 1,000 regions, to the next decision", "p50 µs", "p90 µs", "p99 µs"), await changes()
         ),
+        await longest_turns(),
         Table("", ("route_many, regions", "one at a time", "million/s", "first time, s"), await batches()),
     )
     columns = ("regions", "naive", "bare await", *us, "mean µs", "naive µs", "bare await µs")

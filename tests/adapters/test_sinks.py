@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mahavishnu.integrations.multi_region.adapters.sinks.logs import LogSink, configure_logging
 from mahavishnu.integrations.multi_region.adapters.sinks.metrics import (
+    EdgeFigures,
     MetricsSink,
     MetricsSnapshot,
     RegionFigures,
@@ -187,6 +188,7 @@ def test_a_snapshot_becomes_metrics() -> None:
         events={"drain.started": 1},
         failovers=2,
         failover_seconds=0.5,
+        edges=(EdgeFigures("e", True, False, 3, 2, {"a": 12.5, "b": 0.5}), EdgeFigures("f")),
     )
     samples = scrape(build_registry(lambda: snapshot))
     phases = {"unknown": 1, "healthy": 1, "degraded": 0, "saturated": 0, "down": 0}
@@ -206,6 +208,16 @@ def test_a_snapshot_becomes_metrics() -> None:
         ("multi_region_failovers_total", ()): 2.0,
         ("multi_region_failover_duration_seconds_count", ()): 2.0,
         ("multi_region_failover_duration_seconds_sum", ()): 0.5,
+        ("multi_region_edge_connected", (("edge", "e"),)): 1.0,
+        ("multi_region_edge_connected", (("edge", "f"),)): 0.0,
+        ("multi_region_edge_synced", (("edge", "e"),)): 0.0,
+        ("multi_region_edge_synced", (("edge", "f"),)): 0.0,
+        ("multi_region_edge_rejections", (("edge", "e"),)): 3.0,
+        ("multi_region_edge_rejections", (("edge", "f"),)): 0.0,
+        ("multi_region_edge_astray", (("edge", "e"),)): 2.0,
+        ("multi_region_edge_astray", (("edge", "f"),)): 0.0,
+        ("multi_region_edge_requests_per_second", (("edge", "e"), ("region", "a"))): 12.5,
+        ("multi_region_edge_requests_per_second", (("edge", "e"), ("region", "b"))): 0.5,
     }
     assert samples == expected
 

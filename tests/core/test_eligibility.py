@@ -5,17 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
+from mahavishnu.integrations.multi_region.core.conditions import Is
 from mahavishnu.integrations.multi_region.core.eligibility import (
     Reason,
+    is_lawful,
     lawful_objection,
+    may_serve,
+    may_take_over,
     objection,
     policy_bound,
     split,
+    takeover_objection,
 )
-from mahavishnu.integrations.multi_region.core.model import AdminState, ComplianceFramework, Phase
+from mahavishnu.integrations.multi_region.core.facts import Fact
+from mahavishnu.integrations.multi_region.core.model import (
+    AdminState,
+    ComplianceFramework,
+    DataPlacementPolicy,
+    Fleet,
+    Phase,
+    PolicyView,
+)
+from mahavishnu.integrations.multi_region.core.policy import Effect, Rule
 from mahavishnu.integrations.multi_region.core.request import Needs, Request, needs_of
 from mahavishnu.integrations.multi_region.testing.builders import fleet, policy, service, view
+from tests.laws.worlds import fleets, requests
 
 GDPR = ComplianceFramework.GDPR
 ANY = Needs()
@@ -127,3 +143,26 @@ def test_a_drained_region_is_not_counted_as_one_that_law_keeps_away() -> None:
     world = fleet(view("a", Phase.DOWN, compliance=["gdpr"]), view("b", admin=AdminState.DRAINED))
     needs = needs_of(world, Request(requirements=frozenset({GDPR})))
     assert not policy_bound(world, needs, split(world, needs)[1])
+
+
+# --- without words --------------------------------------------------------------------------------
+
+
+@settings(max_examples=150)
+@given(st.data(), fleets())
+def test_the_answer_is_the_same_without_the_reason(data: Any, world: Fleet) -> None:
+    needs = needs_of(world, data.draw(requests(world)))
+    for region in world.regions.values():
+        assert may_serve(region, needs) is (objection(region, needs) is None)
+        assert may_take_over(region, needs) is (takeover_objection(region, needs) is None)
+        assert is_lawful(region, needs) is (lawful_objection(region, needs) is None)
+
+
+@pytest.mark.parametrize(("country", "lawful"), [("DE", True), ("US", False), (None, False)])
+def test_rules_bind_without_words_too(country: str | None, lawful: bool) -> None:
+    facts = {} if country is None else {"region.country": Fact(country, "its declaration")}
+    region = view("a", facts=facts)
+    rule = Rule("in-germany", Effect.ALLOW, Is("region.country", "DE"))
+    needs = Needs(policies=(PolicyView.of(DataPlacementPolicy("p", policy_id="p", rules=(rule,))),))
+    assert is_lawful(region, needs) is may_serve(region, needs) is lawful
+    assert (lawful_objection(region, needs) is None) is lawful

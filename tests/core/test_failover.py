@@ -12,7 +12,14 @@ from mahavishnu.integrations.multi_region.core.failover import (
     room,
     waiting_services,
 )
-from mahavishnu.integrations.multi_region.core.model import AdminState, FailbackMode, Fleet, Phase, SafetyLimits
+from mahavishnu.integrations.multi_region.core.model import (
+    AdminState,
+    FailbackMode,
+    Fleet,
+    Phase,
+    RegionView,
+    SafetyLimits,
+)
 from mahavishnu.integrations.multi_region.core.safety import Rule
 from mahavishnu.integrations.multi_region.testing.builders import fleet, policy, service, view
 
@@ -59,6 +66,34 @@ def test_what_nobody_has_room_for_is_shed_and_counted() -> None:
 def test_a_region_without_load_is_given_over_to_the_nearest() -> None:
     plan = planned(fleet(US, view(USW, load=95), EU), US)
     assert (plan.target, plan.shares, plan.shed) == (USW, {USW: 1.0}, 0.0)
+
+
+def test_nearest_is_by_round_trip_where_somebody_knows_it() -> None:
+    rtts = {USW: 70.0, EU: 60.0, JP: 150.0}
+    world = fleet(view(US, load=60), view(USW, load=60), view(EU, load=60), JP)
+    plan = plan_failover(world, US, rtt_ms=lambda leaving, region: rtts[region.region_id])
+    assert isinstance(plan, FailoverPlan)
+    assert plan.shares == {EU: pytest.approx(0.5), USW: pytest.approx(0.5)}
+    assert list(plan.shares) == [EU, USW]
+    assert plan.rtt_ms == {EU: 60.0, USW: 70.0}
+
+
+def test_the_way_is_asked_from_the_region_that_leaves() -> None:
+    asked = []
+
+    def rtt_ms(leaving: RegionView, region: RegionView) -> float:
+        asked.append((leaving.region_id, region.region_id))
+        return 7.0
+
+    by_name = plan_failover(fleet(US, EU), US, EU, rtt_ms=rtt_ms)
+    assert asked == [(US, EU)]
+    assert isinstance(by_name, FailoverPlan)
+    assert by_name.rtt_ms == {EU: 7.0}
+
+
+def test_who_knows_no_round_trips_is_told_what_light_needs() -> None:
+    plan = planned(fleet(view(US, load=40), USW, EU), US)
+    assert plan.rtt_ms == {USW: pytest.approx(36, abs=2)}
 
 
 @pytest.mark.parametrize(

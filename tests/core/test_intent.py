@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
+from mahavishnu.integrations.multi_region.core.carrying import (
+    edge_document,
+    edge_from_document,
+    route_document,
+    route_from_document,
+)
+from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec, Network
 from mahavishnu.integrations.multi_region.core.intent import (
     ChangeKind,
+    World,
     check_policy,
     check_service,
     check_world,
+    completed,
     difference,
     health_document,
     health_from_document,
@@ -32,13 +42,16 @@ from mahavishnu.integrations.multi_region.core.model import (
     FailbackMode,
     HealthCheck,
     LocalityLevel,
+    Point,
     ProbeKind,
     Region,
     RegionCapabilities,
     RoutingStrategy,
     SafetyLimits,
     Service,
+    UpstreamProtocol,
 )
+from mahavishnu.integrations.multi_region.core.routes import RouteClass
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, UnknownPolicyError, UnknownRegionError
 from mahavishnu.integrations.multi_region.testing.builders import policy, region, service, world
 
@@ -75,6 +88,15 @@ regions = st.builds(
     cost_multiplier=amounts,
     country=st.none() | st.sampled_from(["DE", "US"]),
     health=st.none() | checks,
+    protocol=st.sampled_from(UpstreamProtocol),
+)
+routes = st.builds(
+    RouteClass,
+    prefix=st.text(max_size=4).map("/".__add__),
+    timeout_s=amounts,
+    attempt_timeout_s=st.none() | amounts,
+    retry_keyed=st.booleans(),
+    retries=st.integers(0, 9),
 )
 services = st.builds(
     Service,
@@ -91,6 +113,27 @@ services = st.builds(
     ),
     priority=st.integers(0, 200),
     failback=st.none() | st.sampled_from(FailbackMode),
+    routes=st.lists(routes, max_size=2).map(tuple),
+)
+points = st.builds(Point, st.floats(-90, 90), st.floats(-180, 180))
+edges = st.builds(
+    EdgeSpec,
+    edge_id=st.text(min_size=1, max_size=5),
+    point=points,
+    listen=st.text(max_size=5),
+    country=st.none() | st.sampled_from(["DE", "US"]),
+    client_place=st.sampled_from(ClientPlace),
+    networks=st.lists(
+        st.builds(
+            Network,
+            name=st.text(max_size=3),
+            cidrs=st.lists(st.text(max_size=5), max_size=2).map(tuple),
+            point=points,
+            country=st.none() | st.sampled_from(["DE", "US"]),
+        ),
+        max_size=2,
+    ).map(tuple),
+    trusted_hops=st.integers(0, 3),
 )
 policies = st.builds(
     DataPlacementPolicy,
@@ -131,6 +174,37 @@ def test_a_policy_reads_back_as_written(made: DataPlacementPolicy) -> None:
     assert policy_from_document(stored(policy_document(made))) == made
 
 
+@given(edges)
+def test_an_edge_reads_back_as_written(made: EdgeSpec) -> None:
+    assert edge_from_document(stored(edge_document(made))) == made
+
+
+@given(routes)
+def test_a_route_reads_back_as_written(made: RouteClass) -> None:
+    assert route_from_document(stored(route_document(made))) == made
+
+
+# --- documents of before ------------------------------------------------------------------------
+
+
+@given(regions, services)
+def test_documents_from_before_edges_existed_still_load_and_do_not_differ(made: Region, given: Service) -> None:
+    wanted = World((replace(made, protocol=UpstreamProtocol.HTTP1),), (replace(given, routes=()),)).documents()
+    old = stored(wanted)
+    (key,) = (key for key in old if key.startswith("regions/"))
+    (name,) = (key for key in old if key.startswith("services/"))
+    del old[key]["protocol"], old[name]["routes"]
+    assert region_from_document(old[key]).protocol is UpstreamProtocol.HTTP1
+    assert service_from_document(old[name]).routes == ()
+    assert difference({k: completed(k, document) for k, document in old.items()}, wanted) == []
+
+
+def test_what_was_written_since_is_left_as_it_is() -> None:
+    made = region_document(region("a", protocol=UpstreamProtocol.HTTP2))
+    assert completed("regions/a", made) == made
+    assert completed("limits", {"min_serving": 1}) == {"min_serving": 1}
+
+
 # --- differences -------------------------------------------------------------------------------
 
 
@@ -148,6 +222,15 @@ def test_what_was_added_changed_and_removed_is_named_in_order() -> None:
         (ChangeKind.ADD, "regions/c"),
         (ChangeKind.REMOVE, "services/old"),
     ]
+
+
+def test_edges_are_part_of_what_differs() -> None:
+    one, moved = EdgeSpec("e", Point(1, 2)), EdgeSpec("e", Point(3, 2), "0.0.0.0:80")
+    changes = difference(World(edges=(one,)).documents(), World(edges=(moved, EdgeSpec("f", Point(0, 0)))).documents())
+    assert [(change.kind, change.key, change.fields) for change in changes if change.key != "edges/f"] == [
+        (ChangeKind.UPDATE, "edges/e", ("latitude", "listen"))
+    ]
+    assert [change.kind for change in changes if change.key == "edges/f"] == [ChangeKind.ADD]
 
 
 def test_an_update_names_the_fields_that_differ() -> None:
@@ -201,3 +284,9 @@ def test_a_world_is_checked_as_a_whole() -> None:
         check_world(world("eu-west-1", policies=[eu]))
     with pytest.raises(UnknownPolicyError):
         check_world(world("eu-west-1", services=[service("api", policy="eu")]))
+    with pytest.raises(InvalidInputError, match=r"services\.web\.hosts.*service api does"):
+        check_world(world("a", services=[service("api", hosts=("x.test",)), service("web", hosts=("X.test",))]))
+    with pytest.raises(InvalidInputError, match=r"services\.api\.routes\.0\.prefix"):
+        check_world(world("a", services=[service("api", routes=(RouteClass("api"),))]))
+    with pytest.raises(InvalidInputError, match=r"edges\.f\.listen"):
+        check_world(World(edges=(EdgeSpec("e", Point(0, 0)), EdgeSpec("f", Point(1, 1)))))

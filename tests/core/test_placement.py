@@ -108,6 +108,23 @@ def test_each_strategy_names_its_regions(
     assert (found.regions, found.primary) == (regions, primary)
 
 
+@pytest.mark.parametrize("strategy", [ReplicationStrategy.FULL, ReplicationStrategy.LOCAL])
+def test_those_nearest_to_the_primary_follow_it(strategy: ReplicationStrategy) -> None:
+    world = fleet("a", "b", "c", "d")
+    rtts = {"a": 90.0, "b": 30.0, "d": 30.0}
+    found = plan_targets(
+        places_for(world, needs_of(world, Request(data_id="d"))),
+        strategy,
+        data_id="d",
+        held_by=("c",),
+        hot=False,
+        hash64=hash64,
+        rtt_ms=lambda primary, region: rtts[region.region_id] if primary.region_id == "c" else 0.0,
+    )
+    assert found is not None
+    assert (found.primary, found.fallbacks) == ("c", ("b", "d", "a"))
+
+
 def test_a_shard_has_one_region_and_the_others_in_order_behind_it() -> None:
     found = targets(ReplicationStrategy.SHARDED)
     assert found is not None

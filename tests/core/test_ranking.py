@@ -41,8 +41,8 @@ EU, US, JP = "eu-central-1", "us-east-1", "ap-northeast-1"
         (RoutingStrategy.HEALTH_BASED, {}, [US, EU, JP]),
         (RoutingStrategy.COMPLIANCE_BASED, {"location": BERLIN}, [EU, US, JP]),
         (RoutingStrategy.COMPLIANCE_BASED, {}, [US, EU, JP]),
-        (RoutingStrategy.DATA_LOCALITY, {"location": BERLIN, "holders": (TOKYO,)}, [JP, EU, US]),
-        (RoutingStrategy.DATA_LOCALITY, {"holders": (TOKYO, BERLIN)}, [JP, EU, US]),
+        (RoutingStrategy.DATA_LOCALITY, {"location": BERLIN, "holders": (view("t", point=TOKYO),)}, [JP, EU, US]),
+        (RoutingStrategy.DATA_LOCALITY, {"holders": (view("t", point=TOKYO), view("b", point=BERLIN))}, [JP, EU, US]),
     ],
 )
 def test_each_strategy_has_its_own_first(strategy: RoutingStrategy, given: dict[str, Any], expected: list[str]) -> None:
@@ -54,6 +54,21 @@ def test_each_strategy_has_its_own_first(strategy: RoutingStrategy, given: dict[
     assert order(strategy, regions, **given) == expected
 
 
+def test_data_is_fetched_over_the_shortest_round_trip_whatever_the_distance() -> None:
+    holder = view("store", point=BERLIN)
+    rtts = {EU: 90.0, US: 40.0, JP: 60.0, "store": 1.0}
+    given = {"holders": (holder,), "rtt_ms": lambda a, b: rtts[a.region_id] + rtts[b.region_id]}
+    regions = [view(EU), view(US), view(JP)]
+    assert order(RoutingStrategy.DATA_LOCALITY, regions, **given) == [US, JP, EU]
+
+
+def test_nothing_is_nearer_to_the_data_than_its_holder() -> None:
+    beside, holder = view("beside", point=BERLIN), view("store", point=BERLIN)
+    within_ms, across_ms = 3.0, 0.5  # a region may measure more within itself than to the one next door
+    given = {"holders": (holder,), "rtt_ms": lambda a, b: within_ms if a is b else across_ms}
+    assert order(RoutingStrategy.DATA_LOCALITY, [beside, holder], **given) == ["store", "beside"]
+
+
 @pytest.mark.parametrize("strategy", [RoutingStrategy.LATENCY_BASED, RoutingStrategy.DATA_LOCALITY])
 def test_a_strategy_without_its_input_has_no_order(strategy: RoutingStrategy) -> None:
     assert KEYS[strategy](RankInput()) is None
@@ -62,7 +77,7 @@ def test_a_strategy_without_its_input_has_no_order(strategy: RoutingStrategy) ->
 def test_no_strategy_prefers_a_region_of_a_worse_tier() -> None:
     regions = [view("far"), view("near", Phase.DEGRADED, cost_multiplier=0.1, point=BERLIN, health_score=69.0)]
     for strategy in KEYS:
-        assert order(strategy, regions, location=BERLIN, holders=(BERLIN,)) == ["far", "near"]
+        assert order(strategy, regions, location=BERLIN, holders=(view("b", point=BERLIN),)) == ["far", "near"]
 
 
 def test_what_safety_lets_a_region_serve_as_is_its_tier() -> None:
@@ -70,9 +85,15 @@ def test_what_safety_lets_a_region_serve_as_is_its_tier() -> None:
     assert order(RoutingStrategy.COST_BASED, [last, view("b", Phase.DEGRADED)]) == ["b", "a"]
 
 
-def test_equal_keys_are_told_apart_by_health_then_by_id() -> None:
-    regions = [view("c"), view("b", health_score=80.0), view("a")]
-    assert order(RoutingStrategy.COST_BASED, regions) == ["a", "c", "b"]
+def test_equal_keys_are_told_apart_by_health_then_by_use_then_by_id() -> None:
+    regions = [
+        view("c"),
+        view("b", health_score=80.0),
+        view("a"),
+        view("0", load=20),
+        view("1", load=30, max_capacity=300),
+    ]
+    assert order(RoutingStrategy.COST_BASED, regions) == ["a", "c", "1", "0", "b"]
 
 
 def test_every_phase_has_a_tier_of_its_own() -> None:

@@ -60,7 +60,7 @@ def test_every_strategy_honours_compliance_requirements(strategy: RoutingStrateg
     request = Request(location=Point(37.4, -77.5), requirements=frozenset({GDPR}))
     for turn in range(5):
         weights = {"us-east-1": 9.0, "eu-west-1": 1.0}
-        given = RankInput(location=request.location, holders=(Point(37.4, -77.5),), weights=weights)
+        given = RankInput(location=request.location, holders=(view("us-east-1"),), weights=weights)
         assert decide(spec_fleet(), request, strategy, given, turn).selected_region == "eu-west-1"
 
 

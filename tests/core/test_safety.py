@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from mahavishnu.integrations.multi_region.core.model import AdminState, Fleet, Phase, SafetyLimits
+from mahavishnu.integrations.multi_region.core.model import AdminState, ComplianceFramework, Fleet, Phase, SafetyLimits
 from mahavishnu.integrations.multi_region.core.safety import (
     LIFTABLE,
+    Carried,
     Removal,
     Rule,
     Violation,
@@ -19,6 +20,7 @@ from mahavishnu.integrations.multi_region.core.safety import (
     removal_violation,
     serves_as,
     serving,
+    sight_violation,
     still_out,
 )
 from mahavishnu.integrations.multi_region.testing.builders import fleet, policy, service, view
@@ -200,3 +202,27 @@ def test_a_change_that_leaves_a_service_with_nobody_is_found(after: Fleet, empti
     before = fleet("a", "b", services=[service("api", "a", "b")])
     assert emptied_services(before, after) == emptied
     assert emptied_services(after, after) == []
+
+
+# --- what edges see --------------------------------------------------------------------------------
+
+
+def test_edges_sight_keeps_a_region_only_where_no_other_could_answer_the_same() -> None:
+    world = fleet(view("a", compliance=["gdpr"]), "b", services=[service("api")])
+    plain, gdpr = Carried("api"), Carried("api", frozenset({ComplianceFramework.GDPR}))
+    assert sight_violation(world, "a", [plain]) is None
+    assert sight_violation(world, "a", []) is None
+    found = sight_violation(world, "a", [plain, gdpr])
+    assert found is not None
+    assert found.rule is Rule.EDGES_SEE_ALIVE
+    assert "api (gdpr)" in found.text
+    lost = fleet(view("a"), view("b", Phase.DOWN), services=[service("api")])
+    assert sight_violation(lost, "a", [plain]) is not None
+    assert sight_violation(lost, "a", [Carried("default")]) is not None, "the service that edges have without any"
+
+
+def test_edges_sight_cannot_be_lifted_and_keeps_the_rank() -> None:
+    assert Rule.EDGES_SEE_ALIVE not in LIFTABLE
+    violation = Violation(Rule.EDGES_SEE_ALIVE, "x")
+    assert serves_as(violation, Phase.HEALTHY) is Phase.HEALTHY
+    assert serves_as(violation, Phase.DOWN) is Phase.UNKNOWN

@@ -171,3 +171,15 @@ def test_regions_of_ones_own_are_predicted() -> None:
     b = view("eu-west-1", CloudProvider.OTHER, Point(53.3, -6.3), "IE")
     west = latency_model().zone_index("EUW")
     assert region_rtt_ms(a, b) == latency_model().estimate_ms(distance_km(a.point, b.point), west, west)
+
+
+def test_an_id_with_its_providers_prefix_is_measured_too() -> None:
+    plain, other = (from_catalog(region, CloudProvider.AWS) for region in ("eu-central-1", "eu-west-1"))
+    named = view("aws:eu-central-1", CloudProvider.AWS, plain.point, plain.country)
+    assert region_rtt_ms(named, other) == region_rtt_ms(plain, other)
+
+
+def test_the_middle_of_its_state_is_near_enough_for_a_region() -> None:
+    west = from_catalog("us-west-2", CloudProvider.AWS)
+    virginia = view("us-east-1", CloudProvider.AWS, Point(37.4, -77.5), "US")
+    assert region_rtt_ms(virginia, west) == region_rtt_ms(from_catalog("us-east-1", CloudProvider.AWS), west)

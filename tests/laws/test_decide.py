@@ -27,7 +27,7 @@ from mahavishnu.integrations.multi_region.errors import (
 )
 from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
-from mahavishnu.integrations.multi_region.testing.builders import policy, region, service
+from mahavishnu.integrations.multi_region.testing.builders import policy, region, service, view
 from mahavishnu.integrations.multi_region.testing.stage import Stage
 from tests.laws.worlds import (
     DE,
@@ -57,7 +57,7 @@ def test_L6_no_decision_ever_selects_a_region_to_which_there_is_an_objection(
 ) -> None:
     request = data.draw(requests(world))
     weights = data.draw(st.none() | st.dictionaries(names, st.floats(0, 5), max_size=5))
-    holders = (Point(0.0, 0.0),) if data.draw(st.booleans()) else ()
+    holders = (view("store", point=Point(0.0, 0.0)),) if data.draw(st.booleans()) else ()
     given_input = RankInput(location=request.location, holders=holders, weights=weights)
     able = {
         one.region_id

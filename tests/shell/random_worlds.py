@@ -30,6 +30,7 @@ from mahavishnu.integrations.multi_region.core.ranking import RankInput
 from mahavishnu.integrations.multi_region.core.request import Request, shares_of
 from mahavishnu.integrations.multi_region.core.residuals import Corrections, Learned
 from mahavishnu.integrations.multi_region.core.routing import RoutingDecision, decide
+from mahavishnu.integrations.multi_region.facts.network import region_rtt_ms
 from mahavishnu.integrations.multi_region.facts.places import centroids
 from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
@@ -109,7 +110,8 @@ class Reference:
             location=place,
             estimate=None if place is None else lambda region: book.estimate_ms(place, region, request.country),
             current=request.current,
-            holders=tuple(fleet.regions[r].point for r in holders if r in fleet.regions),
+            holders=tuple(fleet.regions[r] for r in holders if r in fleet.regions),
+            rtt_ms=region_rtt_ms,
             weights=shares_of(service, plan),
         )
 
@@ -134,6 +136,8 @@ def random_region(dice: Random, region_id: str, well: bool) -> RegionView:
         country=dice.choice(COUNTRIES),
         compliance=[f for f in FRAMEWORKS if dice.random() < 0.6],
         cost_multiplier=dice.choice((0.5, 1.0, 1.0, 2.0)),
+        load=dice.choice((0.0, 0.0, 20.0, 40.0)),
+        max_capacity=dice.choice((100.0, 100.0, 50.0, 200.0)),
     )
     return made if well else random_state(dice, made)
 

@@ -234,3 +234,22 @@ async def test_the_router_acknowledges_what_it_decides_by(stage: Stage) -> None:
     assert not stage.router.acknowledged(revision + 1)
     await stage.manager.drain("us-east-1", by="ada", reason="x")
     assert stage.router.acknowledged(revision + 1)
+
+
+async def test_a_region_that_is_kept_leads_the_candidates_although_others_are_nearer() -> None:
+    near = [region(f"near-{n}", latitude=52.5, longitude=13.4 + n / 100) for n in range(3)]
+    async with Stage.of(*near, region("mine", latitude=52.5, longitude=13.5), probed=False) as stage:
+        found = stage.router.route(BERLIN | {"current_region": "mine"}, candidates=2)
+        assert [candidate.region_id for candidate in found.candidates] == ["mine", "near-0"]
+        assert found.candidates[0].estimate_ms == found.estimate_ms
+        found = stage.router.route(BERLIN, candidates=4)
+        assert [candidate.region_id for candidate in found.candidates] == ["near-0", "near-1", "near-2", "mine"]
+
+
+async def test_requests_without_a_place_go_to_the_least_used_of_the_healthiest() -> None:
+    regions = [region("a", current_capacity=30), region("b", current_capacity=20), region("c", health_score=90.0)]
+    async with Stage.of(*regions, probed=False) as stage:
+        for strategy in ("health_based", "latency_based", "compliance_based", "cost_based"):
+            assert stage.router.route({}, strategy).selected_region == "b"
+        stage.manager.regions["b"].current_capacity = 40
+        assert stage.router.route({}, "health_based").selected_region == "a"

@@ -77,3 +77,25 @@ def test_a_decision_tells_what_it_was_made_from_although_the_world_has_changed(d
         change(dice, manager)
     for found, order, ms in made:
         assert (found.region, found.told.order, found.estimate_ms) == (order[0], order, ms)
+
+
+@settings(max_examples=150, deadline=None)
+@given(dice)
+def test_candidates_are_the_best_of_all_regions_with_their_estimates(dice: Random) -> None:
+    manager = StagedManager(random_fleet(dice, most=80))
+    if dice.random() < 0.5:
+        fleet = manager.snapshot()
+        manager.round_trips.corrections = random_corrections(dice, fleet, manager.round_trips.corrections)
+    router, reference, made = manager.router(), Reference(manager), []
+    for _ in range(25):
+        context, strategy = random_context(dice, manager.snapshot()), dice.choice(STRATEGIES)
+        most = dice.choice((1, 2, 3, 3, 10, 40, 100))
+        expected, found = answer(reference.decide, context, strategy), answer(router.route, context, strategy, most)
+        if isinstance(expected, str) or isinstance(found, str):
+            assert found == expected
+            continue
+        expected.wanted = most
+        made.append((found, expected.candidates, context))
+    change(dice, manager)  # what a decision names is what it was made from
+    for found, candidates, context in made:
+        assert found.candidates == candidates, context

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from mahavishnu.integrations.multi_region.adapters.sinks.metrics import MetricsSink
 from mahavishnu.integrations.multi_region.core.model import HealthCheck
+from mahavishnu.integrations.multi_region.ports.dataplane import DataPlane
 from mahavishnu.integrations.multi_region.ports.probe import ProbeResult
 from mahavishnu.integrations.multi_region.ports.store import Store
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Role, Tokens
@@ -102,14 +103,17 @@ class Served:
 
 
 @contextmanager
-def served(**options: Any) -> Iterator[Served]:
-    """Our own server over a fresh system, on a free port of 127.0.0.1, until the end of the block."""
+def served(plane: DataPlane | None = None, **options: Any) -> Iterator[Served]:
+    """Our own server over a fresh system, on a free port of 127.0.0.1, until the end of the block.
+
+    ``plane``: carries plans to edges.
+    """
     started = threading.Event()
     found: list[Any] = []
 
     async def main() -> None:
         sink = MetricsSink()
-        async with running_system(sinks=(sink,)) as system:
+        async with running_system(sinks=(sink,), plane=plane) as system:
             app = create_app(system, **{"tokens": TOKENS, "metrics": sink, **options})
             app.state.system = system
             how = {"http": protocol_for(app), "log_level": "warning", "lifespan": "on"}

@@ -311,7 +311,7 @@ def test_our_own_failure_is_the_apps_to_answer() -> None:
         raise ZeroDivisionError
 
     with wire() as server:
-        server.api.router.route = fails  # type: ignore[assignment,method-assign]
+        server.api.router.route = server.api.router.route_place = fails  # type: ignore[assignment,method-assign]
         with server.connected() as line:
             line.send(post())
             assert line.reply().status == 500

@@ -17,6 +17,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mahavishnu.integrations.multi_region.core.model import RoutingStrategy
+from mahavishnu.integrations.multi_region.shell.failure import FailureHandler
+from mahavishnu.integrations.multi_region.shell.manager import RegionManager
+from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 from mahavishnu.integrations.multi_region.surfaces.http.api import MultiRegionAPI
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Authorizer, Role
 from mahavishnu.integrations.multi_region.surfaces.http.routes import StrictRequest
@@ -259,6 +262,16 @@ def test_all_ways_answer_the_same_bodies_alike(ways: Ways, body: bytes, kind: by
         (b'{"request_context":{}}', 200),
         (b' {"request_context" : {} , "strategy":null, "candidates":null}\n', 200),
         (b'{"request_context":{"user_location":{"latitude":52,"longitude":13}},"candidates":2}', 200),
+        (b'{"request_context":{"user_location":{"longitude":-0.0,"latitude":9e1}},"strategy":"latency_based"}', 200),
+        (b'{"request_context":{"user_location":{"latitude":90,"longitude":-180}},"strategy":null}', 200),
+        (b'{"request_context":{"user_location":{"latitude":1,"longitude":2}},"strategy":"latency-based"}', 200),
+        (b'{"request_context":{"user_location":{"latitude":1,"longitude":2}},"strategy":"cost_based"}', 200),
+        (b'{"request_context":{"user_location":{"latitude":1,"longitude":2},"country":"JP"}}', 200),
+        (b'{"request_context":{"user_location":{"latitude":1,"longitude":2}},"candidates":1}', 200),
+        (b'{"request_context":{"user_location":{"latitude":1,"longitude":2}},"candidates":true}', 422),
+        (b'{"request_context":{"user_location":{"latitude":90.000000000000001,"longitude":2}}}', 200),
+        (b'{"request_context":{"user_location":{"latitude":90.0000000000001,"longitude":2}}}', 422),
+        (b'{"request_context":{"user_location":{"latitude":1,"longitude":180.00000000000003}}}', 422),
         (b'{"request_context":{},"strategy":"round_robin"}', 200),
         (b'{"request_context":{"service":"api"},"strategy":"COST-BASED"}', 200),
         (
@@ -437,11 +450,26 @@ async def test_our_own_failure_is_the_apps_to_answer() -> None:
     def fails(*_: object) -> None:
         raise ZeroDivisionError
 
-    api.router.route = fails  # type: ignore[assignment,method-assign]
+    api.router.route = api.router.route_place = fails  # type: ignore[assignment,method-assign]
     async with in_process(api.accelerate(app)) as client:  # type: ignore[arg-type]
         answer = await client.post("/route", content=BODY, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.text) == (500, "divided by zero")
     assert seen.paths == []
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+async def test_that_nobody_may_serve_is_said_as_by_the_declared_route(accelerated: bool) -> None:
+    manager = RegionManager()
+    router = RegionAwareRouter(manager)
+    api, app = MultiRegionAPI(manager, router, FailureHandler(manager, router)), FastAPI()
+    api.register_routes(app)
+    async with in_process(api.accelerate(app) if accelerated else app) as client:  # type: ignore[arg-type]
+        short = await client.post("/route", content=BODY, headers={"Content-Type": "application/json"})
+        declared = await client.post(
+            "/route?", content=BODY.ljust(10_000), headers={"Content-Type": "application/json"}
+        )
+    assert (short.status_code, short.json()) == (503, declared.json())
+    assert router.get_routing_stats()["refused"] == 2
 
 
 async def test_a_mounted_app_answers_under_its_prefix() -> None:

@@ -304,7 +304,17 @@ def test_the_schema_accepts_the_example() -> None:
 
 EDITS: list[Callable[[dict[str, Any]], Any]] = [
     lambda d: d.pop("regions"),
-    lambda d: d.update(edges=[]),
+    lambda d: d.update(areas=[]),
+    lambda d: d.update(edges={}),
+    lambda d: d.update(edges=[{"region": "eu-west-1"}]),
+    lambda d: d.update(edges=[{"id": "e", "region": "eu-west-1", "listen": "localhost"}]),
+    lambda d: d.update(edges=[{"id": "e", "region": "eu-west-1", "trusted_hops": -1}]),
+    lambda d: d.update(edges=[{"id": "e", "region": "eu-west-1", "client_place": "moon"}]),
+    lambda d: d.update(edges=[{"id": "e", "region": "eu-west-1", "networks": [{"name": "n", "cidrs": ["ten"]}]}]),
+    lambda d: d["regions"][0].update(protocol="http3"),
+    lambda d: d["services"][0].update(routes=[{"prefix": "api"}]),
+    lambda d: d["services"][0].update(routes=[{"timeout": "-1s"}]),
+    lambda d: d["services"][0].update(routes=[{"retries": 11}]),
     lambda d: d.update(version=2),
     lambda d: d.update(safety=None),
     lambda d: d["safety"].update(max_removed="150"),
@@ -345,4 +355,4 @@ def test_every_key_is_in_the_docs(kind: Any) -> None:
 
 def test_the_examples_in_the_docs_load() -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
-    assert [len(load_world(block, "docs").regions) for block in blocks] == [1, 1, 2]
+    assert [len(load_world(block, "docs").regions) for block in blocks] == [1, 1, 2, 2]

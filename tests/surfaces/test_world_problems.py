@@ -43,7 +43,7 @@ BAD: list[tuple[str, str, list[tuple[int, str, str]]]] = [
     ("no such character", 'version: "\\UFFFFFFFF"', [(1, "YAML", "names no character")]),
     ("two documents", "regions: []\n---\nregions: []\n", [(2, "YAML", "another document")]),
     ("too deep", "regions: " + "[" * 30, [(1, "YAML", "nested deeper than 20 levels")]),
-    ("planned", "regions: []\nedges: []\n", [(2, "edges", "does not read it yet")]),
+    ("planned", "regions: []\nareas: []\n", [(2, "areas", "does not read it yet")]),
     ("planned, more", "storage: {}\nareas: {}\nregions: []\n", [(1, "storage", "later"), (2, "areas", "later")]),
     ("unknown at the top", "regions: []\nserivces: []\n", [(2, "serivces", "did you mean 'services'?")]),
     ("unknown in a region", ONE + "    max_capcity: 1\n", [(4, "regions.eu-west-1.max_capcity", "'max_capacity'")]),
@@ -54,7 +54,7 @@ BAD: list[tuple[str, str, list[tuple[int, str, str]]]] = [
     ),
     ("unknown in safety", "regions: []\nsafety:\n  headrom: 1%\n", [(3, "safety.headrom", "'headroom'")]),
     ("unknown in a policy", POLICY + "    locality: strict\n", [(6, "policies.eu.locality", "'locality_level'")]),
-    ("number as key", "regions: []\n1: 2\n", [(2, "1", "one of: policies, regions")]),
+    ("number as key", "regions: []\n1: 2\n", [(2, "1", "one of: edges, policies, regions")]),
     ("list as key", "regions: []\n? [a]\n: 1\n", [(2, "world", "a word as key")]),
     ("twice at the top", "regions: []\nregions: []\n", [(2, "regions", "each key once (first on line 1)")]),
     (
@@ -280,7 +280,7 @@ services:
       type: active
       regions: [eu-west-1, eu]
 safety: {headroom: -1}
-edges: []
+areas: []
 """
     assert [(line, field) for line, field, _ in problems(text)] == [
         (5, "regions.eu-west-1.helth"),
@@ -293,7 +293,7 @@ edges: []
         (16, "services[0].deployment.type"),
         (17, "services[0].deployment.regions[1]"),
         (18, "safety.headroom"),
-        (19, "edges"),
+        (19, "areas"),
     ]
 
 

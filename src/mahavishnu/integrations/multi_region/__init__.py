@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.deployment import Gates, OnFailure, Waves
+    from .core.edges import ClientPlace, EdgeSpec, Network
     from .core.election import Leader
     from .core.facts import Attestation
     from .core.failover import FailoverEvent, FailoverStrategy, RecoveryEvent
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
         RoutingStrategy,
         SafetyLimits,
         Service,
+        UpstreamProtocol,
     )
     from .core.policy import Rule
+    from .core.routes import RouteClass
     from .core.routing import Explanation, RoutingDecision
     from .core.templates import policy_from_template
     from .errors import (
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "core.deployment": ("Gates", "OnFailure", "Waves"),
+    "core.edges": ("ClientPlace", "EdgeSpec", "Network"),
     "core.election": ("Leader",),
     "core.facts": ("Attestation",),
     "core.policy": ("Rule",),
@@ -80,7 +84,9 @@ _WHERE = {
         "RoutingStrategy",
         "SafetyLimits",
         "Service",
+        "UpstreamProtocol",
     ),
+    "core.routes": ("RouteClass",),
     "core.routing": ("Explanation", "RoutingDecision"),
     "errors": (
         "FailoverRefusedError",
@@ -107,6 +113,7 @@ _HOME = {name: module for module, names in _WHERE.items() for name in names}
 __all__ = [
     "AdminState",
     "Attestation",
+    "ClientPlace",
     "CloudProvider",
     "ComplianceFramework",
     "DataLocalityOptimizer",
@@ -115,6 +122,7 @@ __all__ = [
     "DeploymentOrchestrator",
     "DeploymentSpec",
     "DeploymentType",
+    "EdgeSpec",
     "Explanation",
     "FailbackMode",
     "FailoverEvent",
@@ -129,6 +137,7 @@ __all__ = [
     "MultiRegionAPI",
     "MultiRegionError",
     "MultiRegionSystem",
+    "Network",
     "NoEligibleRegionError",
     "OnFailure",
     "Phase",
@@ -140,6 +149,7 @@ __all__ = [
     "RegionCapabilities",
     "RegionHealth",
     "RegionManager",
+    "RouteClass",
     "RoutingDecision",
     "RoutingStrategy",
     "Rule",
@@ -149,6 +159,7 @@ __all__ = [
     "StoreError",
     "UnavailableError",
     "UnknownRegionError",
+    "UpstreamProtocol",
     "Waves",
     "create_multi_region_system",
     "errors",

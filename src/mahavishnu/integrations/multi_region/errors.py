@@ -61,6 +61,10 @@ class UnknownPolicyError(InvalidInputError):
     """No policy of that id is registered."""
 
 
+class UnknownEdgeError(InvalidInputError):
+    """No edge of that id is declared."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorldProblem:
     """One thing that is wrong in a world file: ``line`` counts from 1, ``field`` is a dotted path."""

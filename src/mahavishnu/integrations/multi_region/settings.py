@@ -88,6 +88,14 @@ def _host_and_port(value: str) -> tuple[str, int]:
     return bare, int(port)
 
 
+def _addresses(value: str) -> str:
+    """Addresses separated by commas, without spaces."""
+    found = [part.strip() for part in value.split(",")]
+    for address in found:
+        _host_and_port(address)
+    return ",".join(found)
+
+
 def _store(value: str) -> str | None:
     """The path of the store's file, or None for memory."""
     path = value.removeprefix("sqlite:///")
@@ -176,16 +184,47 @@ class Settings(BaseSettings):
     geoip_database: Path | None = _text(
         None, "a path", "MaxMind DB file (GeoIP2, GeoLite2, DB-IP, IPinfo) that says where the `ip` of a request is."
     )
+    xds: Annotated[str, AfterValidator(_listen)] | None = _text(
+        None,
+        "HOST:PORT, an IPv6 address in brackets, a port from 0 to 65535",
+        "Where edges (Envoy) are served their configuration; none: they are not. Off loopback it needs the three files.",
+    )
+    xds_certificate: Path | None = _text(None, "a path", "Certificate (PEM) of the server for edges.")
+    xds_key: Path | None = _text(None, "a path", "Key (PEM) that belongs to XDS_CERTIFICATE.")
+    xds_client_ca: Path | None = _text(
+        None, "a path", "Authorities (PEM) that sign the certificates of edges; each stands for the edge it names."
+    )
+    xds_peers: Annotated[str, AfterValidator(_addresses)] | None = _text(
+        None,
+        "HOST:PORT, several separated by commas",
+        "Where other controllers serve edges: what edges started here turn to when this one is gone.",
+    )
+    edges_here: bool = Field(
+        False, description="Whether every declared edge is run on this machine: Envoy is started, watched and stopped."
+    )
+    envoy: Path | None = _text(
+        None, "a path", "The program of Envoy 1.40 or newer; none: the one on the PATH, else the installed wheel's."
+    )
     listen: Annotated[str, AfterValidator(_listen)] = _text(
         "127.0.0.1:8000",
         "HOST:PORT, an IPv6 address in brackets, a port from 0 to 65535",
         "Where the server listens; port 0 picks a free one.",
+    )
+    workers: int = _number(
+        0, "processes", "Processes that answer requests for routing; 0: the controller does it itself.", ge=0, le=256
     )
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
         LogLevel.INFO, description="The least severe lines that are logged."
     )
     log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
         LogFormat.CONSOLE, description="Log lines for people, or one JSON object a line."
+    )
+    trace_sample: float = _number(
+        0.0,
+        "share",
+        "Share of routing decisions that are traced, by the package `opentelemetry-api`; 0: none.",
+        ge=0,
+        le=1,
     )
     allow_link_local_probes: bool = Field(
         False, description="Whether probes may go to link-local addresses; never to cloud metadata addresses."
@@ -254,6 +293,11 @@ class Settings(BaseSettings):
     def target_rules(self) -> TargetRules:
         """Where probes may go."""
         return TargetRules(allow_link_local=self.allow_link_local_probes)
+
+    @property
+    def peers(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each other controller that serves edges."""
+        return () if self.xds_peers is None else tuple(map(_host_and_port, self.xds_peers.split(",")))
 
     @property
     def listen_host(self) -> str:

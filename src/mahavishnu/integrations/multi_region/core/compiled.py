@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 KEPT = 32
@@ -74,6 +74,15 @@ class Geometry:
         if cell.rest <= best:
             found, best = self._possible(key, self._bounds(key, None), mask, refine)
         return tuple(index for low, index in found if low <= best)
+
+    def by_bound(self, key: int, mask: int) -> Iterator[tuple[float, int]]:
+        """All places in ``mask`` with the lowest estimate that they may have in the cell, the lowest first."""
+        cell = self._cells.get(key) or self._keep(key)
+        yield from ((low, index) for low, index in zip(cell.lows, cell.indices, strict=True) if mask >> index & 1)
+        if cell.rest < math.inf:
+            told = frozenset(cell.indices)
+            others = self._bounds(key, None)
+            yield from ((low, index) for low, _, index in others if mask >> index & 1 and index not in told)
 
     def _possible(
         self, key: int, bounds: Iterable[Bound], mask: int, refine: Refine | None

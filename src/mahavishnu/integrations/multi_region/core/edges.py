@@ -13,6 +13,9 @@ from .model import Point
 EDGES = "edges/"
 """Where declared edges live in the store."""
 
+DEFAULT_LISTEN = "127.0.0.1:10000"
+"""Where an edge listens when nothing else is said."""
+
 
 class ClientPlace(StrEnum):
     """How an edge tells where a client is: where the edge itself stands, by an MMDB, or by lists of addresses."""
@@ -46,7 +49,7 @@ class EdgeSpec:
 
     edge_id: str
     point: Point
-    listen: str = "127.0.0.1:10000"
+    listen: str = DEFAULT_LISTEN
     country: str | None = None
     client_place: ClientPlace = ClientPlace.EDGE
     networks: tuple[Network, ...] = ()

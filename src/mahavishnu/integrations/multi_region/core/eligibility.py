@@ -14,9 +14,10 @@ Requirements and rules bind at every level, in every region.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Literal
 
 from .facts import ATTESTED, Fact, reading, why_unknown
 from .model import AdminState, ComplianceFramework, Fleet, LocalityLevel, Phase, PolicyView, RegionView
@@ -51,27 +52,79 @@ def objection(region: RegionView, needs: Needs) -> Objection | None:
 
 def takeover_objection(region: RegionView, needs: Needs) -> Objection | None:
     """Why ``region`` may not take these requests over; unlike ``objection`` it lets in a region that stands by."""
-    return lawful_objection(region, needs) or _standing_objection(region, needs) or _no_part_objection(region, needs)
+    return lawful_objection(region, needs) or standing_objection(region, needs) or _no_part_objection(region, needs)
+
+
+def part_objection(region: RegionView, needs: Needs) -> Objection | None:
+    """Why ``region`` has no part in these requests in whatever shape it is: by law, or by its service's deployment."""
+    return lawful_objection(region, needs) or _no_part_objection(region, needs)
+
+
+def may_serve(region: RegionView, needs: Needs) -> bool:
+    """Whether ``objection`` has none: the same answer for less, since no reason is put into words."""
+    return may_take_over(region, needs) and _standby_objection(region, needs) is None
+
+
+def may_take_over(region: RegionView, needs: Needs) -> bool:
+    """Whether ``takeover_objection`` has none."""
+    return is_lawful(region, needs) and not (standing_objection(region, needs) or _no_part_objection(region, needs))
+
+
+def is_lawful(region: RegionView, needs: Needs) -> bool:
+    """Whether ``lawful_objection`` has none."""
+    return _broken(region, needs) is None
 
 
 def lawful_objection(region: RegionView, needs: Needs) -> Objection | None:
     """The objection of law and of the service's deployment alone: it stands however healthy the region is."""
+    broken = _broken(region, needs, _worded_refusal)
+    if broken is None:
+        return None
+    if isinstance(broken, frozenset):
+        return Objection(Reason.POLICY, _lack(region, broken))
+    if broken is Reason.NOT_DEPLOYED:
+        return Objection(broken, f"service {needs.name} does not run there")
+    policy, why = broken
+    if why is None:
+        return Objection(Reason.POLICY, _not_listed(policy))
+    return Objection(Reason.POLICY, f"policy {policy.policy_id} does not allow it: {why}")
+
+
+_Refusal = Callable[[PolicyView, RegionView, Needs], str | None]
+"""Why a policy's rules refuse a region, None when they allow it."""
+
+_Broken = frozenset[ComplianceFramework] | tuple[PolicyView, str | None] | Literal[Reason.NOT_DEPLOYED]
+"""Frameworks that a region lacks; a policy, with the reason that its rules give (None: its list); or its absence."""
+
+
+def _worded_refusal(policy: PolicyView, region: RegionView, needs: Needs) -> str | None:
+    return needs.refusals(policy).of(region.facts, region.as_of)
+
+
+def _bare_refusal(policy: PolicyView, region: RegionView, needs: Needs) -> str | None:
+    """The same in no words, for less."""
+    sources = (needs.facts, region.facts) if needs.facts else (region.facts,)
+    return None if verdict(policy.rules, reading(sources, region.as_of)) is Verdict.ALLOW else ""
+
+
+def _broken(region: RegionView, needs: Needs, refusal: _Refusal = _bare_refusal) -> _Broken | None:
+    """What of law or deployment stands against the region first."""
     missing = needs.requirements - region.compliance
     if missing:
-        return Objection(Reason.POLICY, _lack(region, missing))
+        return missing
     for policy in needs.policies:
-        allowed = policy.allowed_regions
-        if allowed is not None and region.region_id not in allowed and not _may_stray(policy, needs):
-            return Objection(Reason.POLICY, _not_listed(policy))
-        if (
-            policy.rules
-            and verdict(policy.rules, reading((needs.facts, region.facts), region.as_of)) is not Verdict.ALLOW
-        ):
-            found = examine(policy.rules, (needs.facts, region.facts), region.as_of)
-            return Objection(Reason.POLICY, f"policy {policy.policy_id} does not allow it: {found.reason}")
-    if needs.deployed is not None and region.region_id not in needs.deployed:
-        return Objection(Reason.NOT_DEPLOYED, f"service {needs.name} does not run there")
-    return None
+        if _keeps_out(policy, region, needs):
+            return policy, None
+        if policy.rules and (why := refusal(policy, region, needs)) is not None:
+            return policy, why
+    deployed = needs.deployed
+    return None if deployed is None or region.region_id in deployed else Reason.NOT_DEPLOYED
+
+
+def _keeps_out(policy: PolicyView, region: RegionView, needs: Needs) -> bool:
+    """Whether the policy's list of regions is against the region."""
+    allowed = policy.allowed_regions
+    return allowed is not None and region.region_id not in allowed and not _may_stray(policy, needs)
 
 
 def lawful_decision(region: RegionView, needs: Needs, subject: str) -> Decision:
@@ -134,8 +187,8 @@ def in_force(fleet: Fleet, needs: Needs, without: str | None = None) -> Needs:
     """
     if needs.beyond_preference or not any(_prefers(policy) for policy in needs.policies):
         return needs
-    judge = objection if needs.use is Use.SERVE else lawful_objection
-    if any(judge(region, needs) is None for region in fleet.regions.values() if region.region_id != without):
+    judge = may_serve if needs.use is Use.SERVE else is_lawful
+    if any(judge(region, needs) for region in fleet.regions.values() if region.region_id != without):
         return needs
     return replace(needs, beyond_preference=True)
 
@@ -144,7 +197,8 @@ def _prefers(policy: PolicyView) -> bool:
     return policy.locality_level is LocalityLevel.PREFERRED and policy.allowed_regions is not None
 
 
-def _standing_objection(region: RegionView, needs: Needs) -> Objection | None:
+def standing_objection(region: RegionView, needs: Needs) -> Objection | None:
+    """What speaks against ``region`` now and may pass: the operator's word, a failover, its health, its room."""
     if region.admin is not AdminState.ACTIVE:
         return Objection(Reason.DRAINED, f"is {region.admin.value} by its operator")
     if failed_over_for(region, needs):

@@ -7,15 +7,14 @@ the survivors cannot carry is shed, and the plan says how much.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
 from .deployment import DeploymentView
-from .eligibility import Objection, in_force, lawful_objection, takeover_objection
-from .geo import distance_km
+from .eligibility import Objection, in_force, is_lawful, may_take_over, takeover_objection
 from .model import DeploymentType, FailbackMode, Fleet, Phase, RegionView, Service
-from .ranking import TIER
+from .ranking import TIER, RoundTrip, least_rtt_ms
 from .request import Needs, Request, needs_of
 from .safety import Rule, Violation, in_service, removal_violation
 
@@ -41,6 +40,7 @@ class FailoverPlan:
     nobody takes; ``stranded``: the part of it for which no region may serve, the rest found no room. ``load``: the load
     that moves, in requests/s. ``excluded``: why each other region is no target. ``revision``: of the fleet it was made
     from. ``by_service``: the same shares apart for each service ("" stands for requests that name none).
+    ``rtt_ms``: the round trip in ms to expect from the source to each target: of equals, the nearest was filled first.
     """
 
     source: str
@@ -52,6 +52,7 @@ class FailoverPlan:
     revision: int
     stranded: float = 0.0
     by_service: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
+    rtt_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,11 @@ class Refusal:
 class FailoverEvent:
     """A failover that was carried out.
 
-    ``duration_ms``: from the first bad sign (or the call, when there was none) to the data plane's acknowledgement.
-    ``detected_ms``: from the first bad sign to the start of the failover. Times ``*_at`` in seconds since the epoch.
+    ``duration_ms``: from the first bad sign (or the call, when there was none) to the last acknowledgement: of the
+    router and of every connected edge, or to when those that lag were given up.
+    ``detected_ms``: from the first bad sign to the start of the failover. Times ``*_at`` in seconds since the epoch:
+    of the first bad sign, the verdict, the plan, and the last edge's acknowledgement (None while edges lag).
+    ``acknowledged_by``, ``lagging``: the edges that have taken it over, and those that had not in time.
     ``shares``, ``shed``, ``load``: as planned. ``seq``: its place in the event log.
     """
 
@@ -87,6 +91,12 @@ class FailoverEvent:
     load: float
     excluded: Mapping[str, str]
     revision: int
+    first_signal_at: float = 0.0
+    verdict_at: float = 0.0
+    planned_at: float = 0.0
+    acknowledged_at: float | None = None
+    acknowledged_by: tuple[str, ...] = ()
+    lagging: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +111,17 @@ class RecoveryEvent:
 
 
 def plan_failover(
-    fleet: Fleet, source: str, target: str | None = None, lifted: frozenset[Rule] = frozenset()
+    fleet: Fleet,
+    source: str,
+    target: str | None = None,
+    lifted: frozenset[Rule] = frozenset(),
+    rtt_ms: RoundTrip = least_rtt_ms,
 ) -> FailoverPlan | Refusal:
     """Where the load of ``source`` goes: to ``target`` alone when one is named, else to the nearest with room, split.
 
     Nobody says how the load divides among the services of a region, so each counts for an equal part of it.
-    ``lifted``: rules that an operator's override has lifted. ``source`` and ``target`` must be in the fleet.
+    ``lifted``: rules that an operator's override has lifted. ``rtt_ms``: how far regions are from each other.
+    ``source`` and ``target`` must be in the fleet.
     """
     violation = removal_violation(fleet, source, lifted)
     if violation is not None:
@@ -114,19 +129,30 @@ def plan_failover(
     leaving = fleet.regions[source]
     needs = served_needs(fleet, leaving)
     if target is not None:
-        return _onto_one(fleet, leaving, fleet.regions[target], needs, lifted)
-    open_to = [_together(fleet, leaving, need, leaving.load / len(needs)) for need in needs]
+        plan = _onto_one(fleet, leaving, fleet.regions[target], needs, lifted)
+        return (
+            plan
+            if isinstance(plan, Refusal)
+            else replace(plan, rtt_ms={target: rtt_ms(leaving, fleet.regions[target])})
+        )
+    away = _Away(leaving, rtt_ms)
+    open_to = _open_to(fleet, leaving, needs, away)
     excluded = _excluded(fleet, leaving, needs, open_to)
     if not any(open_to) and not lifted & {Rule.MIN_SERVING, Rule.EMPTY_SERVICE}:
         return Refusal("no_eligible_region", f"no region can take the load of {source}", excluded)
-    return _onto_many(fleet, leaving, needs, open_to, excluded)
+    plan = _onto_many(fleet, leaving, needs, open_to, excluded)
+    return replace(plan, rtt_ms={name: away.ms(fleet.regions[name]) for name in plan.shares})
 
 
 def plan_by_choice(
-    fleet: Fleet, source: str, target: str | None = None, lifted: frozenset[Rule] = frozenset()
+    fleet: Fleet,
+    source: str,
+    target: str | None = None,
+    lifted: frozenset[Rule] = frozenset(),
+    rtt_ms: RoundTrip = least_rtt_ms,
 ) -> FailoverPlan | Refusal:
     """The same where a person asks for it: load is shed only to leave a region that is down, or by an override (L7)."""
-    plan = plan_failover(fleet, source, target, lifted)
+    plan = plan_failover(fleet, source, target, lifted, rtt_ms)
     if isinstance(plan, Refusal) or plan.shed == 0 or Rule.HEADROOM in lifted:
         return plan
     if fleet.regions[source].phase is not Phase.DOWN:
@@ -135,21 +161,51 @@ def plan_by_choice(
     return plan
 
 
-def _targets(fleet: Fleet, leaving: RegionView, need: Needs) -> list[RegionView]:
+class _Away:
+    """The round trip in ms to expect from a region to others; each is worked out once, and only if asked for."""
+
+    def __init__(self, leaving: RegionView, rtt_ms: RoundTrip) -> None:
+        self._leaving = leaving
+        self._rtt_ms = rtt_ms
+        self._known: dict[str, float] = {}
+
+    def ms(self, region: RegionView) -> float:
+        """To this region."""
+        known = self._known.get(region.region_id)
+        if known is None:
+            known = self._known[region.region_id] = self._rtt_ms(self._leaving, region)
+        return known
+
+
+def _open_to(fleet: Fleet, leaving: RegionView, needs: list[Needs], away: _Away) -> list[list[RegionView]]:
+    """The targets of each need; worked out once for services that differ in name and priority alone."""
+    partly = any(region.failed_services is not None for region in fleet.regions.values())
+    known: dict[object, list[RegionView]] = {}
+    found = []
+    for need in needs:
+        law = need.requirements, need.policies, need.beyond_preference, need.deployed
+        alike = law, id(need.deployment), need.name if partly else ""
+        if alike not in known:
+            known[alike] = _together(fleet, leaving, need, leaving.load / len(needs), away)
+        found.append(known[alike])
+    return found
+
+
+def _targets(fleet: Fleet, leaving: RegionView, need: Needs, away: _Away) -> list[RegionView]:
     """Regions that may take these requests over, the one that stands by for them first, then the nearest."""
     others = [r for r in fleet.regions.values() if r.region_id != leaving.region_id]
     rank = {region_id: index for index, region_id in enumerate(_heirs(need, leaving))}
 
     def order(region: RegionView) -> tuple[int, int, float, str]:
         heir = rank.get(region.region_id, len(rank))
-        return TIER[region.standing], heir, distance_km(leaving.point, region.point), region.region_id
+        return TIER[region.standing], heir, away.ms(region), region.region_id
 
-    return sorted((r for r in others if takeover_objection(r, need) is None), key=order)
+    return sorted((r for r in others if may_take_over(r, need)), key=order)
 
 
-def _together(fleet: Fleet, leaving: RegionView, need: Needs, load: float) -> list[RegionView]:
+def _together(fleet: Fleet, leaving: RegionView, need: Needs, load: float, away: _Away) -> list[RegionView]:
     """The targets of these requests; of active-passive the one heir, since two must never serve at once."""
-    targets = _targets(fleet, leaving, need)
+    targets = _targets(fleet, leaving, need, away)
     plan = need.deployment
     if plan is None or plan.strategy is not DeploymentType.ACTIVE_PASSIVE:
         return targets
@@ -193,7 +249,7 @@ def served_needs(fleet: Fleet, region: RegionView) -> list[Needs]:
     """The needs of each service that the region serves; one that asks nothing when there is no service."""
     names = dict.fromkeys([*fleet.services, *fleet.deployments])
     needs = [in_force(fleet, needs_of(fleet, Request(service=name)), region.region_id) for name in names]
-    served = [n for n in needs if lawful_objection(region, n) is None and _serves(n, region.region_id)]
+    served = [n for n in needs if is_lawful(region, n) and _serves(n, region.region_id)]
     return served or [Needs()]
 
 

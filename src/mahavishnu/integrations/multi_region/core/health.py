@@ -124,6 +124,11 @@ class Traffic:
         aged = self.aged(now)
         return Traffic(aged.total + 1.0, aged.failed + (not ok), now)
 
+    def with_reports(self, succeeded: int, failed: int, now: float) -> Traffic:
+        """So many reports more."""
+        aged = self.aged(now)
+        return Traffic(aged.total + succeeded + failed, aged.failed + failed, now)
+
     @property
     def error_rate(self) -> float:
         """Failed share, 0..1; 0 without reports."""

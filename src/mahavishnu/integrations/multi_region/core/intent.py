@@ -12,6 +12,16 @@ from enum import StrEnum
 from typing import Any
 
 from ..errors import InvalidInputError, UnknownPolicyError, UnknownRegionError, nearest_hint
+from .carrying import (
+    check_edges,
+    check_hosts,
+    check_routes,
+    edge_document,
+    edge_key,
+    route_document,
+    route_from_document,
+)
+from .edges import EDGES, EdgeSpec
 from .model import (
     CloudProvider,
     DataPlacementPolicy,
@@ -25,6 +35,7 @@ from .model import (
     RoutingStrategy,
     SafetyLimits,
     Service,
+    UpstreamProtocol,
     parse_enum,
 )
 
@@ -39,6 +50,7 @@ class World:
     services: tuple[Service, ...] = ()
     policies: tuple[DataPlacementPolicy, ...] = ()
     limits: SafetyLimits = field(default_factory=SafetyLimits)
+    edges: tuple[EdgeSpec, ...] = ()
 
     def documents(self) -> dict[str, Document]:
         """Every declared thing under its store key."""
@@ -46,6 +58,7 @@ class World:
             **{region_key(r.region_id): region_document(r) for r in self.regions},
             **{service_key(s.name): service_document(s) for s in self.services},
             **{policy_key(p.policy_id): policy_document(p) for p in self.policies},
+            **{edge_key(e.edge_id): edge_document(e) for e in self.edges},
             LIMITS_KEY: asdict(self.limits),
         }
 
@@ -76,6 +89,10 @@ class Change:
 
 REGIONS, SERVICES, POLICIES = "regions/", "services/", "policies/"
 LIMITS_KEY = "limits"
+DECLARED = (REGIONS, SERVICES, POLICIES, EDGES, LIMITS_KEY)
+"""What the keys of all that is declared begin with."""
+
+_ADDED: Mapping[str, Document] = {REGIONS: {"protocol": UpstreamProtocol.HTTP1.value}, SERVICES: {"routes": []}}
 
 
 def region_key(region_id: str) -> str:
@@ -91,6 +108,12 @@ def service_key(name: str) -> str:
 def policy_key(policy_id: str) -> str:
     """Where a policy's document lives."""
     return POLICIES + policy_id
+
+
+def completed(key: str, document: Document) -> Document:
+    """A stored document with the fields that did not exist when it was written, at what they meant then."""
+    prefix, slash, _ = key.partition("/")
+    return {**_ADDED.get(prefix + slash, {}), **document}
 
 
 def difference(current: Mapping[str, Document], wanted: Mapping[str, Document]) -> list[Change]:
@@ -127,6 +150,7 @@ def region_document(region: Region) -> Document:
         "current_capacity": region.current_capacity,
         "cost_multiplier": region.cost_multiplier,
         "health": None if region.health is None else health_document(region.health),
+        "protocol": parse_enum(UpstreamProtocol, region.protocol, "protocol").value,
     }
 
 
@@ -136,7 +160,7 @@ def region_from_document(document: Mapping[str, Any]) -> Region:
     health = document["health"]
     return Region(
         **{
-            **{k: v for k, v in document.items() if k not in ("capabilities", "health", "provider")},
+            **{k: v for k, v in document.items() if k not in ("capabilities", "health", "provider", "protocol")},
             "provider": parse_enum(CloudProvider, document["provider"], "provider"),
             "capabilities": RegionCapabilities(
                 compliance=capabilities["compliance"],
@@ -145,6 +169,7 @@ def region_from_document(document: Mapping[str, Any]) -> Region:
                 attestations=capabilities.get("attestations", {}),
             ),
             "health": None if health is None else health_from_document(health),
+            "protocol": parse_enum(UpstreamProtocol, document.get("protocol", UpstreamProtocol.HTTP1), "protocol"),
         }
     )
 
@@ -183,6 +208,7 @@ def service_document(service: Service) -> Document:
         },
         "priority": service.priority,
         "failback": None if service.failback is None else service.failback.value,
+        "routes": [route_document(route) for route in service.routes],
     }
 
 
@@ -204,6 +230,7 @@ def service_from_document(document: Mapping[str, Any]) -> Service:
         ),
         priority=document["priority"],
         failback=None if failback is None else parse_enum(FailbackMode, failback, "failback"),
+        routes=tuple(route_from_document(route) for route in document.get("routes", ())),
     )
 
 
@@ -228,8 +255,10 @@ def policy_from_document(document: Mapping[str, Any]) -> DataPlacementPolicy:
 def check_service(service: Service, regions: Iterable[str], policies: Iterable[str]) -> None:
     """Refuse a service that names a policy or a region nobody declared.
 
-    Raises UnknownPolicyError, UnknownRegionError, or InvalidInputError for weights of regions it does not run in.
+    Raises UnknownPolicyError, UnknownRegionError, or InvalidInputError for weights of regions it does not run in or
+    for routes that make no sense.
     """
+    check_routes(service.routes, f"services.{service.name}.routes")
     known_policies, known_regions = list(policies), list(regions)
     if service.policy is not None and service.policy not in known_policies:
         where = f"services.{service.name}.policy"
@@ -272,3 +301,5 @@ def check_world(world: World, catalog: Iterable[str] = ()) -> None:
         check_policy(policy, [*regions, *catalog])
     for service in world.services:
         check_service(service, regions, policies)
+    check_hosts(world.services)
+    check_edges(world.edges)

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from .eligibility import in_force, lawful_objection
 from .model import Fleet, RegionView
+from .ranking import RoundTrip, least_rtt_ms
 from .request import Needs, Use
 
 CLASSES, BINDINGS = "classes/", "bindings/"
@@ -128,18 +129,30 @@ def plan_targets(
     held_by: Sequence[str],
     hot: bool,
     hash64: Hash64,
+    rtt_ms: RoundTrip = least_rtt_ms,
 ) -> Targets | None:
-    """The regions that shall hold the data, in order of registration; None when no region may."""
+    """The regions that shall hold the data, in order of registration; None when no region may.
+
+    Fallbacks are those nearest to the primary first by ``rtt_ms``, of equals in order of registration; of a shard, by
+    hash.
+    """
     primary = primary_of(places, held_by)
     if primary is None:
         return None
     if strategy is ReplicationStrategy.SHARDED:
         order = shard_order(data_id, {r.region_id: r.max_capacity for r in places.primaries}, hash64)
         return Targets((order[0],), order[0], tuple(order[1:]))
-    everywhere = tuple(region.region_id for region in places.copies)
     if strategy is ReplicationStrategy.FULL or (strategy is ReplicationStrategy.PARTIAL and hot):
-        return Targets(everywhere, primary, tuple(name for name in everywhere if name != primary))
-    return Targets((primary,), primary, tuple(r.region_id for r in places.primaries if r.region_id != primary))
+        everywhere = tuple(region.region_id for region in places.copies)
+        return Targets(everywhere, primary, _nearest_to(primary, places, places.copies, rtt_ms))
+    return Targets((primary,), primary, _nearest_to(primary, places, places.primaries, rtt_ms))
+
+
+def _nearest_to(primary: str, places: Places, others: Sequence[RegionView], rtt_ms: RoundTrip) -> tuple[str, ...]:
+    """The other regions, those nearest to the primary first."""
+    here = next(region for region in places.primaries if region.region_id == primary)
+    near = sorted((r for r in others if r is not here), key=lambda region: rtt_ms(here, region))
+    return tuple(region.region_id for region in near)
 
 
 def shard_order(data_id: str, weights: Mapping[str, float], hash64: Hash64) -> list[str]:

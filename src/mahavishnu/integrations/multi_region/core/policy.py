@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import InvalidInputError, nearest_hint
 from .conditions import Condition, parse_condition
-from .facts import Fact, Facts, Reader, Value, digest, reading, why_unknown
+from .facts import NO_FACTS, Fact, Facts, Reader, Value, digest, reading, why_unknown
 
 
 class Effect(StrEnum):
@@ -85,24 +85,24 @@ def examine(rules: Sequence[Rule], sources: Sequence[Facts], now: float) -> Find
     plain = reading(sources, now)
 
     def noting(name: str) -> Value | None:
-        read[name] = next((facts[name] for facts in sources if name in facts), None)
-        return plain(name)
+        if name not in read:
+            read[name] = next((facts[name] for facts in sources if name in facts), None)
+        fact = read[name]
+        return None if fact is None else fact.at(now)
 
-    said = {rule: rule.when.holds(noting) for rule in rules}
-    decided = verdict(rules, plain)
+    said = [(rule, rule.when.holds(noting)) for rule in rules]
+    decided = verdict(rules, noting)
     fired = _fired(said, decided)
     return Finding(decided, tuple(rule.id for rule in fired), read, _reason(fired, decided, read, plain, now))
 
 
-def _fired(said: Mapping[Rule, bool | None], decided: Verdict) -> list[Rule]:
+def _fired(said: Sequence[tuple[Rule, bool | None]], decided: Verdict) -> list[Rule]:
     """The rules that the verdict rests on."""
-    denies = [r for r in said if r.effect is Effect.DENY]
-    allows = [r for r in said if r.effect is Effect.ALLOW]
-    if decided is Verdict.ALLOW:
-        return [r for r in allows if said[r]]
-    if decided is Verdict.DENY:
-        return [r for r in denies if said[r]]
-    return [r for r in denies if said[r] is None] or [r for r in allows if said[r] is None]
+    denies = [(rule, answer) for rule, answer in said if rule.effect is Effect.DENY]
+    allows = [(rule, answer) for rule, answer in said if rule.effect is Effect.ALLOW]
+    if decided is not Verdict.UNKNOWN:
+        return [rule for rule, answer in (allows if decided is Verdict.ALLOW else denies) if answer]
+    return [r for r, answer in denies if answer is None] or [r for r, answer in allows if answer is None]
 
 
 def _reason(fired: list[Rule], decided: Verdict, read: Mapping[str, Fact | None], plain: Reader, now: float) -> str:
@@ -113,6 +113,49 @@ def _reason(fired: list[Rule], decided: Verdict, read: Mapping[str, Fact | None]
         return f"denied by {names}" if fired else "no rule allows it"
     missing = sorted(why_unknown(name, fact, now) for name, fact in read.items() if plain(name) is None)
     return f"{names} cannot be decided: {'; '.join(missing)}"
+
+
+MAX_CASES = 1_000
+"""Cases that ``Refusals`` remembers: rules may tell every region from every other."""
+
+
+class Refusals:
+    """Why some rules refuse, for many regions: put into words once for all of which the words are the same.
+
+    ``own``: facts that count before a region's.
+    """
+
+    __slots__ = ("_own", "_rules", "_told")
+
+    def __init__(self, rules: Sequence[Rule], own: Facts = NO_FACTS) -> None:
+        self._rules = rules
+        self._own = own
+        self._told: dict[tuple[object, ...], tuple[str | None, list[Fact | None]]] = {}
+
+    def of(self, facts: Facts, now: float) -> str | None:
+        """The reason that ``examine`` gives to refuse a region with these facts; None when it allows it."""
+        sources = (self._own, facts) if self._own else (facts,)
+        case: list[object] = []
+        silent: list[Fact | None] = []
+
+        def noting(name: str) -> Value | None:
+            fact = next((facts[name] for facts in sources if name in facts), None)
+            said = None if fact is None else fact.at(now)
+            if said is None:  # the words say that it is missing, and why: no other facts show in them
+                case.append((name, id(fact)))
+                silent.append(fact)
+            return said
+
+        case += [rule.when.holds(noting) for rule in self._rules]
+        key = tuple(case)
+        told = self._told.get(key)
+        if told is None:
+            if len(self._told) >= MAX_CASES:
+                self._told.clear()
+            found = examine(self._rules, sources, now)
+            told = None if found.verdict is Verdict.ALLOW else found.reason, silent  # kept, so that ids stay theirs
+            self._told[key] = told
+        return told[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """One key function per routing strategy; they compose. The smallest key wins.
 
 Every order starts with the tier (healthy before degraded before unknown), so that no strategy prefers a region we know
-less good of, and ends with the region's id, so that equal inputs give equal answers.
+less good of. Regions that a strategy holds equal are told apart by health, then by how much of their limit is in use,
+so that requests without a place do not all go to one of them; and last by id, so that equal inputs give equal answers.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .geo import distance_km
+from .geo import distance_km, fibre_floor_ms
 from .model import Phase, Point, RegionView, RoutingStrategy
 
 TIER = {Phase.HEALTHY: 0, Phase.DEGRADED: 1, Phase.UNKNOWN: 2, Phase.SATURATED: 3, Phase.DOWN: 4}
@@ -17,21 +18,30 @@ TIER = {Phase.HEALTHY: 0, Phase.DEGRADED: 1, Phase.UNKNOWN: 2, Phase.SATURATED: 
 
 Key = Callable[[RegionView], float]
 
+RoundTrip = Callable[[RegionView, RegionView], float]
+"""The round trip in ms to expect from one region to another."""
+
+
+def least_rtt_ms(a: RegionView, b: RegionView) -> float:
+    """The least round trip in ms that fibre allows between two regions: for who knows nothing but their places."""
+    return fibre_floor_ms(distance_km(a.point, b.point))
+
 
 @dataclass(frozen=True, slots=True)
 class RankInput:
     """What keys may look at beside the region.
 
     ``location``: the client's place; ``estimate``: the round trip in ms to expect from there to a region, None to go by
-    distance. ``current``: the region that the client uses now. ``holders``: places that hold the request's data.
-    ``weights``: shares of a deployment's regions.
+    distance. ``current``: the region that the client uses now. ``holders``: regions that hold the request's data;
+    ``rtt_ms``: how far regions are from each other. ``weights``: shares of a deployment's regions.
     """
 
     location: Point | None = None
-    holders: tuple[Point, ...] = ()
+    holders: tuple[RegionView, ...] = ()
     weights: Mapping[str, float] | None = None
     estimate: Key | None = None
     current: str | None = None
+    rtt_ms: RoundTrip = least_rtt_ms
 
 
 def by_latency(given: RankInput) -> Key | None:
@@ -63,9 +73,12 @@ def by_compliance(given: RankInput) -> Key | None:
 
 
 def by_data(given: RankInput) -> Key | None:
-    """Distance in km to the nearest region that holds the request's data; needs a holder."""
-    holders = given.holders
-    return None if not holders else lambda region: min(distance_km(h, region.point) for h in holders)
+    """Round trip in ms to the nearest region that holds the request's data, 0 for a holder; needs a holder."""
+    holders, rtt_ms = given.holders, given.rtt_ms
+    if not holders:
+        return None
+    names = {holder.region_id for holder in holders}
+    return lambda region: 0.0 if region.region_id in names else min(rtt_ms(region, holder) for holder in holders)
 
 
 KEYS: Mapping[RoutingStrategy, Callable[[RankInput], Key | None]] = {
@@ -79,9 +92,28 @@ KEYS: Mapping[RoutingStrategy, Callable[[RankInput], Key | None]] = {
 """Strategies that order regions by a key. Round robin and weighted take turns instead: see ``routing.py``."""
 
 
+Rank = tuple[float, float, str]
+
+
+def rank_of(region: RegionView) -> Rank:
+    """Who comes first, the lowest, among regions of equal keys: the healthiest, then the least used, then by id."""
+    return -region.health_score, region.utilization, region.region_id
+
+
+def first_by_data(eligible: list[RegionView], given: RankInput) -> RegionView | None:
+    """The first of ``eligible`` by ``by_data`` where the holders themselves settle it: one of them is of the best tier.
+
+    No round trip has to be estimated then. None: it takes all the keys to say.
+    """
+    if not given.holders:
+        return None
+    names = {holder.region_id for holder in given.holders}
+    return min((r for r in best_tier(eligible) if r.region_id in names), key=rank_of, default=None)
+
+
 def ordered(regions: list[RegionView], key: Key) -> list[RegionView]:
-    """Regions best first: by tier, then by the key, then by health score and id."""
-    return sorted(regions, key=lambda r: (TIER[r.standing], key(r), -r.health_score, r.region_id))
+    """Regions best first: by tier, then by the key, then by their rank."""
+    return sorted(regions, key=lambda r: (TIER[r.standing], key(r), rank_of(r)))
 
 
 GOLDEN = 0.6180339887498949

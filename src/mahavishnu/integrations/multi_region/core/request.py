@@ -13,6 +13,7 @@ from .deployment import DeploymentView
 from .facts import NO_FACTS, Fact, Facts, agreed
 from .geo import check_point
 from .model import Binding, ComplianceFramework, Fleet, LocalityLevel, Point, PolicyView, Service, parse_enum
+from .policy import Refusals
 
 KNOWN_KEYS = (
     "user_location",
@@ -147,6 +148,14 @@ class Needs:
     use: Use = Use.SERVE
     facts: Facts = field(default_factory=lambda: NO_FACTS, hash=False)
     beyond_preference: bool = False
+    _refusals: dict[int, Refusals] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def refusals(self, policy: PolicyView) -> Refusals:
+        """Why the rules of one of ``policies`` refuse regions."""
+        found = self._refusals.get(id(policy))
+        if found is None:
+            found = self._refusals[id(policy)] = Refusals(policy.rules, self.facts)
+        return found
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ strategy whose own input is missing falls back to latency, then to health, and s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class RoutingDecision:
     ``region``: the region as the decision saw it. ``revision``: of the intent it was made from.
     """
 
-    __slots__ = ("_say", "_tell", "_told", "_with", "region", "revision", "strategy", "wanted")
+    __slots__ = ("_say", "_shortlist", "_tell", "_told", "_with", "region", "revision", "strategy", "wanted")
 
     def __init__(
         self,
@@ -93,6 +93,10 @@ class RoutingDecision:
         """Where the region answers."""
         return self.region.endpoint
 
+    def name_candidates(self, shortlist: Iterable[tuple[float, RegionView]]) -> None:
+        """Set the ``candidates``, where they are known without ordering all regions; each with its estimate in ms."""
+        self._shortlist = tuple(Candidate(region.region_id, region.endpoint, ms) for ms, region in shortlist)
+
     @property
     def told(self) -> Told:
         """All that the decision can say of itself."""
@@ -130,6 +134,9 @@ class RoutingDecision:
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """The best regions, the selected one first, as many as were asked for: a client may race them."""
+        known: tuple[Candidate, ...] | None = getattr(self, "_shortlist", None)  # unset: most decisions have none
+        if known is not None:
+            return known
         estimate = self.told.estimate
         return tuple(
             Candidate(r.region_id, r.endpoint, None if estimate is None else estimate(r))

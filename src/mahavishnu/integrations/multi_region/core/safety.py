@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .eligibility import in_force, lawful_objection, takeover_objection
-from .model import AdminState, Fleet, Phase, RegionView
+from .eligibility import in_force, is_lawful, lawful_objection, takeover_objection
+from .model import AdminState, ComplianceFramework, Fleet, Phase, RegionView
 from .request import Needs, Request, needs_of
 
 
@@ -24,6 +24,7 @@ class Rule(StrEnum):
     MAX_REMOVED = "max_removed"
     HEADROOM = "headroom"
     TARGET = "target"
+    EDGES_SEE_ALIVE = "edges_see_alive"
 
 
 LIFTABLE = frozenset({Rule.FROZEN, Rule.MIN_SERVING, Rule.EMPTY_SERVICE, Rule.HEADROOM})
@@ -36,6 +37,20 @@ class Violation:
 
     rule: Rule
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Requests of one kind that edges carry: their service, and what they ask of the law beyond its policy."""
+
+    service: str
+    requirements: frozenset[ComplianceFramework] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The service, with what is asked."""
+        asked = " + ".join(sorted(framework.value for framework in self.requirements))
+        return f"{self.service} ({asked})" if asked else self.service
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +87,29 @@ def removal_violation(fleet: Fleet, region_id: str, lifted: frozenset[Rule] = fr
     if Rule.EMPTY_SERVICE in lifted:
         return None
     for service in dict.fromkeys([*fleet.services, *fleet.deployments]):
-        if _would_be_empty(fleet, service, region_id):
+        if _would_be_empty(fleet, Request(service=service), region_id):
             return Violation(Rule.EMPTY_SERVICE, f"without {region_id}, no region could serve {service}")
     return None
 
 
-def _would_be_empty(fleet: Fleet, service: str, region_id: str) -> bool:
-    """Whether the service is served by this region and would then have no other."""
-    needs = in_force(fleet, needs_of(fleet, Request(service=service)), region_id)
+def sight_violation(fleet: Fleet, region_id: str, carried: Iterable[Carried]) -> Violation | None:
+    """Why failed probes alone may not take this region out: edges see it answer, and no other could (L9, L10).
+
+    ``carried``: the requests that edges see it answer now. Each kind counts by itself, so that a few requests whose law
+    leaves them one region are not refused while others still have many.
+    """
+    known = {*fleet.services, *fleet.deployments}
+    for kind in sorted(carried, key=lambda kind: kind.name):
+        service = kind.service if kind.service in known else None  # where none is declared, edges have one of their own
+        if _would_be_empty(fleet, Request(service=service, requirements=kind.requirements), region_id):
+            text = f"edges see {region_id} answer {kind.name}, and without it no region could: our probes may be wrong"
+            return Violation(Rule.EDGES_SEE_ALIVE, text)
+    return None
+
+
+def _would_be_empty(fleet: Fleet, request: Request, region_id: str) -> bool:
+    """Whether such requests are served by this region and would then have no other."""
+    needs = in_force(fleet, needs_of(fleet, request), region_id)
     here = fleet.regions[region_id]
     stands_by = needs.deployment is not None and region_id not in needs.deployment.active
     if stands_by or lawful_objection(here, needs) is not None or not in_service(here):
@@ -99,7 +129,7 @@ def emptied_services(before: Fleet, after: Fleet) -> list[str]:
 
 def _servable(fleet: Fleet, service: str) -> bool:
     needs = in_force(fleet, needs_of(fleet, Request(service=service)))
-    return any(lawful_objection(region, needs) is None for region in fleet.regions.values())
+    return any(is_lawful(region, needs) for region in fleet.regions.values())
 
 
 def automatic_violation(fleet: Fleet, region_id: str, removals: Sequence[Removal], now: float) -> Violation | None:

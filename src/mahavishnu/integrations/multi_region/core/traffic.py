@@ -15,6 +15,8 @@ from .edges import EdgeSpec
 from .model import HealthCheck, UpstreamProtocol
 from .routes import RouteClass
 
+_ESCAPED = str.maketrans({"%": "%25", "~": "%7E", "@": "%40"})
+
 
 class Standing(StrEnum):
     """What an edge is told of a region: use it, let requests in flight finish, or send nothing."""
@@ -28,7 +30,8 @@ class Standing(StrEnum):
 class Target:
     """One region in one tier. ``weight``: its part of the tier's traffic, 1 or more, relative to the others.
 
-    ``endpoint``: the region's URL. ``check``: how edges watch it for themselves.
+    ``endpoint``: the region's URL. ``check``: how edges watch it for themselves. ``rtt_ms``: an upper bound of the
+    round trip from the edge in ms, in steps coarse enough that it seldom changes; 0 for near.
     """
 
     region_id: str
@@ -37,6 +40,7 @@ class Target:
     standing: Standing
     protocol: UpstreamProtocol
     check: HealthCheck
+    rtt_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class TrafficClass:
     ``requirements``: frameworks that requests state beyond the service's policy, sorted. ``area``: "" for clients at
     the edge's own place. ``tiers``: the first with a region in service takes the traffic; a region stands in one tier.
     ``excluded``: why each other region is in none. ``exhausted``: why the class can serve nobody, None when it can.
+    ``overload``: requests/s of its demand beyond the room of all regions that it may use; edges do not shed them.
     """
 
     service: str
@@ -54,12 +59,16 @@ class TrafficClass:
     tiers: tuple[tuple[Target, ...], ...]
     excluded: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     exhausted: str | None = None
+    overload: float = 0.0
 
     @property
     def name(self) -> str:
-        """``api``, ``api~gdpr``, ``api~gdpr+hipaa``, each with ``@area`` where clients are told apart."""
+        """``api``, ``api~gdpr``, ``api~gdpr+hipaa``, each with ``@area`` where clients are told apart.
+
+        No two classes share one: ``%``, ``~`` and ``@`` in a service's own name are written as in URLs.
+        """
         law = "~" + "+".join(self.requirements) if self.requirements else ""
-        return f"{self.service}{law}{'@' + self.area if self.area else ''}"
+        return f"{self.service.translate(_ESCAPED)}{law}{'@' + self.area if self.area else ''}"
 
     @property
     def targets(self) -> Iterator[Target]:
@@ -80,7 +89,9 @@ class Area:
 class ServiceTraffic:
     """One service at one edge. ``routes``: at least one, the last fits every path. ``hosts``: ``*`` for any.
 
-    ``requirements``: the statements of requests that the edge understands, each sorted; every other one is refused.
+    ``requirements``: the statements of requests that the edge understands, each sorted, none empty; every other one is
+    refused. ``classes``: one with area "" for each statement and for none; an area that has no class of its own for a
+    statement is served by that one.
     """
 
     service: str
@@ -92,7 +103,10 @@ class ServiceTraffic:
 
 @dataclass(frozen=True, slots=True)
 class EdgePlan:
-    """All that one edge is told."""
+    """All that one edge is told. ``areas``: the last is "", of clients that belong to none, or cannot be placed.
+
+    ``countries`` of "" get there what they would get in an area of their own.
+    """
 
     edge: EdgeSpec
     areas: tuple[Area, ...]

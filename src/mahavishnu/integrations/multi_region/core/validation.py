@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ..errors import DuplicateRegionError, InvalidInputError
 from .geo import check_number, check_point
-from .model import CloudProvider, HealthCheck, ProbeKind, Region, parse_enum
+from .model import CloudProvider, HealthCheck, ProbeKind, Region, UpstreamProtocol, parse_enum
 
 REGION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,62}")
 SCHEMES = ("http", "https", "tcp")
@@ -47,9 +47,10 @@ def validate_region(region: Region, known_ids: Collection[str], known_countries:
     check_point(region.latitude, region.longitude)
     check_endpoint(region.endpoint, "endpoint")
     _check_figures(region)
-    _check_country(region.country, known_countries)
+    check_country(region.country, known_countries)
     check_text(region.name, "name")
     check_text(region.location, "location")
+    parse_enum(UpstreamProtocol, region.protocol, "protocol")
     if region.health is not None:
         check_health(region.health)
 
@@ -123,6 +124,18 @@ def check_outcome(ok: object, latency_ms: object, service: object) -> None:
         raise InvalidInputError("ok", ok, "True or False")
     if latency_ms is not None:
         check_number(latency_ms, "latency_ms", f"None, or {_NOT_NEGATIVE[0]}", _NOT_NEGATIVE[1])
+    _check_service_name(service)
+
+
+def check_outcomes(succeeded: object, failed: object, service: object) -> None:
+    """Refuse counts of real requests that are none. Raises InvalidInputError."""
+    for name, count in (("succeeded", succeeded), ("failed", failed)):
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise InvalidInputError(name, count, "a whole number, 0 or more")
+    _check_service_name(service)
+
+
+def _check_service_name(service: object) -> None:
     if service is not None and not check_text(service, "service", "None, or the name of a service"):
         raise InvalidInputError("service", service, "None, or the name of a service")
 
@@ -136,7 +149,8 @@ def _check_figures(region: Region) -> None:
         check_number(region.health_score, "health_score", allowed, lambda v: 0 <= v <= 100)
 
 
-def _check_country(country: object, known: Collection[str] | None) -> None:
+def check_country(country: object, known: Collection[str] | None, field: str = "country") -> None:
+    """Refuse what is no country's code; ``known``: upper-case codes, None for any. Raises InvalidInputError."""
     if country is None:
         return
     if isinstance(country, str) and re.fullmatch("[A-Z]{2}", country) and (known is None or country in known):
@@ -144,7 +158,7 @@ def _check_country(country: object, known: Collection[str] | None) -> None:
     upper = country.strip().upper() if isinstance(country, str) else ""
     guess = _COMMON_MISTAKES.get(upper, upper)
     hint = f"did you mean {guess!r}? " if known is not None and guess in known else ""
-    raise InvalidInputError("country", country, f"{hint}None, or two capital letters of ISO 3166-1 (DE, US, JP ...)")
+    raise InvalidInputError(field, country, f"{hint}None, or two capital letters of ISO 3166-1 (DE, US, JP ...)")
 
 
 def _url_objection(url: str) -> str | None:

@@ -27,6 +27,7 @@ CONDITIONS: Mapping[str, str] = MappingProxyType(
 
 CONCERN = frozenset({"CN", "HK", "MO", "CU", "IR", "KP", "RU", "VE"})
 """Countries of concern: 28 CFR 202.601 lists six, of which China includes Hong Kong and Macau."""
+_FRAMEWORKS = frozenset(framework.value for framework in ComplianceFramework)
 _CONCERN_SOURCE, _CONCERN_AS_OF = "28 CFR 202.601", "2025-04-08"
 
 
@@ -101,9 +102,8 @@ def _adequacy(country: str) -> Fact:
 
 def _stated(region: Region) -> dict[str, Fact]:
     """The owner's own word, by the names that rules use."""
-    frameworks = frozenset(f.value for f in ComplianceFramework)
     return {
-        (ATTESTED + name if name in frameworks else name): _fact_of(attestation)
+        (ATTESTED + name if name in _FRAMEWORKS else name): _fact_of(attestation)
         for name, attestation in region.stated.items()
     }
 

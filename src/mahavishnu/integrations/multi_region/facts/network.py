@@ -16,7 +16,7 @@ from mahavishnu.integrations.multi_region.core.latency import LatencyModel, cell
 from mahavishnu.integrations.multi_region.core.model import CloudProvider, Point, RegionView
 
 from .backbone import measured_rtt_ms
-from .catalog import CatalogRegion, find
+from .catalog import find
 from .files import read_json
 from .places import cities
 
@@ -27,7 +27,7 @@ NAW_WEST_OF, NAC_WEST_OF = -104.0, -86.0
 RUE_EAST_OF = 60.0
 """Where countries that span several zones are cut, in degrees of longitude, as the file's ``split`` says."""
 
-SAME_PLACE_KM = 150.0
+SAME_PLACE_KM = 250.0
 """A region this close to the catalog's place for its id counts as the one that was measured."""
 
 
@@ -97,20 +97,28 @@ def region_rtt_ms(a: RegionView, b: RegionView) -> float:
 
     A measurement counts when both are of one provider, have its ids, and stand where the catalog has those.
     """
-    first, second = _in_catalog(a), _in_catalog(b)
-    if first is not None and second is not None and first.provider is second.provider:
-        measured = measured_rtt_ms(first.provider, first.region_id, second.region_id)
-        if measured is not None:
-            return measured
+    alike = a.provider is b.provider and a.provider is not CloudProvider.OTHER  # whose regions no catalog has
+    measured = _measured_ms(a, b) if alike else None
+    if measured is not None:
+        return measured
     zones = zone_of_region(a.point, a.country), zone_of_region(b.point, b.country)
     return latency_model().estimate_ms(distance_km(a.point, b.point), *zones)
 
 
-def _in_catalog(region: RegionView) -> CatalogRegion | None:
-    if region.provider is CloudProvider.OTHER:
+def _measured_ms(a: RegionView, b: RegionView) -> float | None:
+    """What two regions of one provider measured, None where they did not."""
+    first = _name_in_catalog(a.region_id, a.provider, a.point)
+    if first is None:
         return None
-    known = find(region.region_id, region.provider)
-    return known if known is not None and distance_km(known.point, region.point) <= SAME_PLACE_KM else None
+    second = _name_in_catalog(b.region_id, b.provider, b.point)
+    return None if second is None else measured_rtt_ms(a.provider, first, second)
+
+
+@lru_cache(maxsize=4096)
+def _name_in_catalog(region_id: str, provider: CloudProvider, point: Point) -> str | None:
+    """The provider's own name of a region, None for one that the catalog does not have at this place."""
+    known = find(region_id, provider)
+    return known.region_id if known is not None and distance_km(known.point, point) <= SAME_PLACE_KM else None
 
 
 # --- the tables behind ------------------------------------------------------------------------

@@ -181,6 +181,8 @@ class MemoryDataPlane:
                 rates[load.region_id] = rates.get(load.region_id, 0.0) + done / event.period_s
                 flying[load.region_id] = flying.get(load.region_id, 0) + load.in_flight
             self._states[event.edge_id] = replace(state, rates=rates, in_flight=flying)
+        elif isinstance(event, Connected) and event.edge_id in self._states:
+            self._states[event.edge_id] = replace(self._states[event.edge_id], connected=event.connected)
         for listener in self._listeners:
             listener(event)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mahavishnu.integrations.multi_region.core.geo import check_number
 from mahavishnu.integrations.multi_region.core.model import RegionView, RoutingStrategy
-from mahavishnu.integrations.multi_region.core.ranking import GOLDEN
+from mahavishnu.integrations.multi_region.core.ranking import GOLDEN, rank_of
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 from mahavishnu.integrations.multi_region.facts.latency_arrays import Floats, Ints
 
@@ -195,7 +195,7 @@ class _Nearest:
         self._winners = _winners(table, part)
         chosen = list(part.chosen)
         self._chosen = np.array(chosen, dtype=np.intp)
-        self._ranks = lambda site: (-views[chosen[site]].health_score, views[chosen[site]].region_id)
+        self._ranks = lambda site: rank_of(views[chosen[site]])
 
     async def decide(self, latitudes: Floats, longitudes: Floats, _turns: Ints) -> Ints:
         found = np.empty(len(latitudes), dtype=np.int32)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mahavishnu.integrations.multi_region.core.latency import unit_vector
+from mahavishnu.integrations.multi_region.core.geo import EARTH_RADIUS_KM
+from mahavishnu.integrations.multi_region.core.latency import (
+    DISTANCE_SLACK_KM,
+    cell_centre,
+    cell_rho_km,
+    unit_vector,
+)
 from mahavishnu.integrations.multi_region.core.model import Point
 from mahavishnu.integrations.multi_region.core.residuals import Learned
 
@@ -96,3 +103,36 @@ def _limits(learned: Learned | None) -> tuple[float, float]:
 def _power(ms: float) -> float:
     """The next power of two clearly above, from 1; 0 for what is not above 0."""
     return 0.0 if ms <= 0 else max(1.0, math.exp2(math.ceil(math.log2(ms * (1 + 1e-9)))))
+
+
+# --- neighbours: sites of one city have the same bounds everywhere, and yet one is the nearer nearly everywhere ------
+
+_CLEAR = 4 * DISTANCE_SLACK_KM / EARTH_RADIUS_KM
+"""Of two sites the products with a place differ by this: then the distances do by 4 m, and their floats by 2 m."""
+
+
+def unbeaten(cell: int, among: Sequence[Contender]) -> tuple[Contender, ...]:
+    """Those of a cell's contenders that no other beats all over the cell by being nearer.
+
+    For estimates that rise with every metre; only where all else is the same does the nearer one win by that.
+    """
+    if len(among) < 2:
+        return tuple(among)
+    here, reach = unit_vector(cell_centre(cell)), cell_rho_km(cell) / EARTH_RADIUS_KM
+    left: list[Contender] = []
+    for c in among:
+        if not any(_beats(other, c, here, reach) for other in left):
+            left = [other for other in left if not _beats(c, other, here, reach)]
+            left.append(c)
+    return tuple(left)
+
+
+def _beats(a: Contender, b: Contender, here: tuple[float, float, float], reach: float) -> bool:
+    """Whether ``a`` is clearly nearer than ``b`` to all places within ``reach`` (radians) of ``here``.
+
+    The product of a place with ``a - b`` is what it is at ``here``, give or take the distance times that of a and b.
+    """
+    if a.zone != b.zone or a.correction_ms != b.correction_ms:
+        return False
+    lead = sum(x * (to_a - to_b) for x, to_a, to_b in zip(here, a.vector, b.vector, strict=True))
+    return lead - reach * math.dist(a.vector, b.vector) > _CLEAR

@@ -13,8 +13,9 @@ from mahavishnu.integrations.multi_region.ports.geoip import GeoIp
 MAX_SHAPES = 1_000
 """How many are remembered, and how long the texts in one may be together."""
 
-_SHAPED = frozenset({"user_location", "country", "service", "compliance_requirements"})
-"""What a context may say to be remembered; all of it but the location is."""
+_SHAPED = frozenset({"user_location", "country", "service", "compliance_requirements", "current_region"})
+_APART = ("user_location", "current_region")
+"""What a context may say to be remembered; all of it is but for what each client says otherwise, ``_APART``."""
 
 _Shape = tuple[tuple[str, ...] | None, str | None, str | None]
 
@@ -38,8 +39,11 @@ class ContextReader:
         known = self._shapes.get(shape)
         if known is None:
             request = self.parse(context)
-            self._remember(shape, self.parse({key: context[key] for key in context if key != "user_location"}))
+            self._remember(shape, self.parse({key: context[key] for key in context if key not in _APART}))
             return request, request.location
+        current = context.get("current_region")
+        if current is not None:
+            known = _using(known, current) if type(current) is str and current else self.parse(context)
         place = context.get("user_location")
         if place is None:
             return known, known.location
@@ -62,6 +66,11 @@ class ContextReader:
         found = self._geoip.locate(address)
         country = found.country if found.country in places.centroids() else None
         return found.point, country
+
+
+def _using(request: Request, current: str) -> Request:
+    """The remembered request of a client that uses a region now; ``replace`` takes three times as long."""
+    return Request(request.location, request.country, request.requirements, None, request.service, None, current)
 
 
 def _shape_of(context: Mapping[str, Any]) -> _Shape | None:

@@ -20,7 +20,13 @@ class Evidence:
     def count(self, region_id: str, ok: bool, latency_ms: float | None, service: str | None) -> None:
         """One real request to a region, for a service when that is known."""
         timed = ok and latency_ms is not None
-        seen = Sample(1, int(not ok), int(timed), (latency_ms or 0.0) if timed else 0.0)
+        self._add(region_id, service, Sample(1, int(not ok), int(timed), (latency_ms or 0.0) if timed else 0.0))
+
+    def count_many(self, region_id: str, succeeded: int, failed: int, service: str | None) -> None:
+        """Many real requests to a region of which only the counts are known."""
+        self._add(region_id, service, Sample(succeeded + failed, failed))
+
+    def _add(self, region_id: str, service: str | None, seen: Sample) -> None:
         key = service, region_id
         self._totals[key] = self._totals.get(key, Sample()).plus(seen)
         if service is not None:

@@ -12,12 +12,16 @@ from types import MappingProxyType
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
 from mahavishnu.integrations.multi_region.core.health import HealthState, phase_of_score
 from mahavishnu.integrations.multi_region.core.model import Fleet, Phase, Region
+from mahavishnu.integrations.multi_region.core.real_traffic import by_probes_alone
 from mahavishnu.integrations.multi_region.core.safety import (
+    Carried,
     Removal,
+    Rule,
     Violation,
     automatic_violation,
     in_service,
     serves_as,
+    sight_violation,
     still_out,
 )
 from mahavishnu.integrations.multi_region.ports.clock import Clock
@@ -39,9 +43,17 @@ class Verdict:
 
 Listener = Callable[[Verdict], None]
 
+Sight = Callable[[str], frozenset[Carried]]
+"""Which kinds of requests edges see a region answer now."""
+
+
+def nothing_carried(_: str) -> frozenset[Carried]:
+    """Without edges nobody sees a region but us."""
+    return frozenset()
+
 
 class ServingGuard:
-    """Turns changes of health into changes of service, through the safety rules."""
+    """Turns changes of health into changes of service, through the safety rules. ``carried``: what edges see."""
 
     def __init__(self, registry: Registry, recorder: Recorder, clock: Clock) -> None:
         self._registry = registry
@@ -49,6 +61,7 @@ class ServingGuard:
         self._clock = clock
         self._removals: tuple[Removal, ...] = ()
         self._listeners: list[Listener] = []
+        self.carried: Sight = nothing_carried
 
     def subscribe(self, listener: Listener) -> None:
         """Be told of each verdict that takes effect; the listener must return at once."""
@@ -90,9 +103,13 @@ class ServingGuard:
             state = self._registry.health.get(region_id)
             if region_id not in self._registry.regions or state is None or state.phase is not Phase.DOWN:
                 self._let_go(region_id)
-            elif self._violation(region_id) is None:
+                continue
+            violation = self._violation(region_id)
+            if violation is None:
                 self._let_go(region_id)
                 self._take_out(region_id, Phase.UNKNOWN, state.reason, state.doubt_since)
+            elif self._edges_saw_it(region_id) and violation.rule is not Rule.EDGES_SEE_ALIVE:
+                self._hold(region_id, violation, serves_as(violation, Phase.UNKNOWN))
 
     def _take_out(self, region_id: str, standing: Phase, reason: str, doubt_since: float | None) -> None:
         violation = self._violation(region_id, standing)
@@ -112,7 +129,19 @@ class ServingGuard:
         fleet = _with_standing(self._registry.fleet(), region_id, standing)
         if not in_service(fleet.regions[region_id]):
             return None
-        return automatic_violation(fleet, region_id, self._removals, self._clock.monotonic())
+        return self._seen_by_edges(fleet, region_id) or automatic_violation(
+            fleet, region_id, self._removals, self._clock.monotonic()
+        )
+
+    def _seen_by_edges(self, fleet: Fleet, region_id: str) -> Violation | None:
+        """Whether only our own probes want the region out, and edges see it answer what no other could."""
+        state = self._registry.health.get(region_id)
+        if state is None or not by_probes_alone(state, self._clock.monotonic()):
+            return None
+        return sight_violation(fleet, region_id, self.carried(region_id))
+
+    def _edges_saw_it(self, region_id: str) -> bool:
+        return self._registry.held[region_id][0].rule is Rule.EDGES_SEE_ALIVE
 
     def _hold(self, region_id: str, violation: Violation, phase: Phase) -> None:
         self._registry.held[region_id] = (violation, phase)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeVar
 
+from mahavishnu.integrations.multi_region.core.carrying import (
+    check_edges,
+    check_hosts,
+    edge_document,
+    edge_key,
+)
+from mahavishnu.integrations.multi_region.core.edges import EDGES, EdgeSpec
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
+from mahavishnu.integrations.multi_region.core.facts import Facts
 from mahavishnu.integrations.multi_region.core.intent import (
-    LIMITS_KEY,
+    DECLARED,
     POLICIES,
     REGIONS,
     SERVICES,
@@ -18,6 +29,7 @@ from mahavishnu.integrations.multi_region.core.intent import (
     check_policy,
     check_service,
     check_world,
+    completed,
     difference,
     policy_document,
     policy_key,
@@ -26,7 +38,7 @@ from mahavishnu.integrations.multi_region.core.intent import (
     service_document,
     service_key,
 )
-from mahavishnu.integrations.multi_region.core.model import DataPlacementPolicy, Region, Service
+from mahavishnu.integrations.multi_region.core.model import DataPlacementPolicy, Fleet, Region, Service
 from mahavishnu.integrations.multi_region.core.safety import Rule, emptied_services
 from mahavishnu.integrations.multi_region.core.targets import TargetRules, check_target, target_url
 from mahavishnu.integrations.multi_region.core.validation import validate_region
@@ -35,6 +47,7 @@ from mahavishnu.integrations.multi_region.errors import (
     DuplicateRegionError,
     RefusedError,
     StaleRevisionError,
+    UnknownEdgeError,
     UnknownRegionError,
     UnknownServiceError,
     nearest_hint,
@@ -47,6 +60,8 @@ from mahavishnu.integrations.multi_region.ports.clock import Clock
 from .journal import Journal
 from .registry import Registry
 
+T = TypeVar("T")
+
 KINDS: Mapping[tuple[str, ChangeKind], EventKind] = {
     (REGIONS, ChangeKind.ADD): EventKind.REGION_REGISTERED,
     (REGIONS, ChangeKind.UPDATE): EventKind.REGION_UPDATED,
@@ -57,6 +72,9 @@ KINDS: Mapping[tuple[str, ChangeKind], EventKind] = {
     (POLICIES, ChangeKind.ADD): EventKind.POLICY_REGISTERED,
     (POLICIES, ChangeKind.UPDATE): EventKind.POLICY_REGISTERED,
     (POLICIES, ChangeKind.REMOVE): EventKind.POLICY_REMOVED,
+    (EDGES, ChangeKind.ADD): EventKind.EDGE_DECLARED,
+    (EDGES, ChangeKind.UPDATE): EventKind.EDGE_DECLARED,
+    (EDGES, ChangeKind.REMOVE): EventKind.EDGE_REMOVED,
 }
 """What each change is called in the log."""
 
@@ -109,6 +127,7 @@ class Intentions:
     async def put_service(self, service: Service, actor: str) -> None:
         """Declare or replace one service."""
         check_service(service, self._registry.regions, self._registry.policies)
+        check_hosts((self._registry.services | {service.name: service}).values())
         await self._replace({service_key(service.name): service_document(service)}, actor)
 
     async def remove_service(self, name: str, actor: str) -> None:
@@ -120,8 +139,20 @@ class Intentions:
     async def put_policy(self, policy: DataPlacementPolicy, actor: str) -> None:
         """Register or replace one policy."""
         check_policy(policy, known_region_ids(self._registry.regions))
-        self._check_rules(policy, self._registry.regions.values())
+        views = self._registry.fleet().regions
+        self._check_rules(policy, {region_id: view.facts for region_id, view in views.items()})
         await self._replace({policy_key(policy.policy_id): policy_document(policy)}, actor)
+
+    async def put_edge(self, edge: EdgeSpec, actor: str) -> None:
+        """Declare or replace one edge."""
+        check_edges((self._registry.edges | {edge.edge_id: edge}).values(), places.countries())
+        await self._replace({edge_key(edge.edge_id): edge_document(edge)}, actor)
+
+    async def remove_edge(self, edge_id: str, actor: str) -> None:
+        """Remove one edge."""
+        if edge_id not in self._registry.edges:
+            raise UnknownEdgeError("edge_id", edge_id, nearest_hint(edge_id, list(self._registry.edges)))
+        await self._replace({edge_key(edge_id): None}, actor)
 
     async def apply(self, world: World, dry_run: bool, actor: str) -> list[Change]:
         """Make a world the intent, all or nothing; what changed, or would."""
@@ -130,8 +161,10 @@ class Intentions:
             self._check(region, seen)
             seen.append(region.region_id)
         check_world(world, known_region_ids(()))
+        check_edges(world.edges, places.countries())
+        facts = {region.region_id: facts_of(region) for region in world.regions}
         for policy in world.policies:
-            self._check_rules(policy, world.regions)
+            self._check_rules(policy, facts)
         if self._registry.regions and not world.regions:
             raise RefusedError("min_serving", "this world has no region, and would leave none in service")
         changes = difference(self._declared(), world.documents())
@@ -140,9 +173,9 @@ class Intentions:
             self._take_over(changes, await self._write(changes, actor))
         return changes
 
-    def _check_rules(self, policy: DataPlacementPolicy, regions: Iterable[Region]) -> None:
-        facts = catalog_facts() | {region.region_id: facts_of(region) for region in regions} if policy.rules else {}
-        check_policy_rules(policy, facts, self._clock.now())
+    def _check_rules(self, policy: DataPlacementPolicy, facts: Mapping[str, Facts]) -> None:
+        """Whether a policy's rules can be met by a region of these facts, or one of the catalog."""
+        check_policy_rules(policy, {**catalog_facts(), **facts} if policy.rules else {}, self._clock.now())
 
     def _check(self, region: Region, known_ids: Collection[str]) -> None:
         validate_region(region, known_ids, known_countries=places.countries())
@@ -152,8 +185,7 @@ class Intentions:
 
     def _declared(self) -> dict[str, Document]:
         """What is declared now. Limits count only once somebody has declared them."""
-        prefixes = (REGIONS, SERVICES, POLICIES, LIMITS_KEY)
-        return {k: d for k, d in self._registry.documents.items() if k.startswith(prefixes)}
+        return {k: completed(k, d) for k, d in self._registry.documents.items() if k.startswith(DECLARED)}
 
     async def _replace(self, wanted: Mapping[str, Document | None], actor: str) -> None:
         declared = self._declared()
@@ -168,13 +200,28 @@ class Intentions:
         """Refuse what would leave a service, that some region may serve by law now, with none (L9)."""
         if not self._registry.services or not changes:
             return
-        wanted = self._declared() | {change.key: change.after for change in changes}
-        trial = Registry(self._registry.limits, self._clock.now)
-        for key, document in wanted.items():
-            if document is not None:
-                trial.accept(key, document, 1)
-        for name in emptied_services(self._registry.fleet(), trial.fleet()):
+        before = self._registry.fleet()
+        for name in emptied_services(before, self._after(before, changes)):
             raise RefusedError(Rule.EMPTY_SERVICE, f"after this change, no region could serve {name}")
+
+    def _after(self, fleet: Fleet, changes: list[Change]) -> Fleet:
+        """The fleet as the changes declare it; what they do not touch is not made anew, which takes time."""
+        trial = Registry(self._registry.limits, self._clock.now)
+        for change in changes:
+            if change.after is not None:
+                trial.accept(change.key, change.after, 1)
+        made, gone = trial.fleet(), {change.key for change in changes if change.after is None}
+
+        def changed(before: Mapping[str, T], after: Mapping[str, T], prefix: str) -> Mapping[str, T]:
+            together = {**before, **after}
+            return MappingProxyType({name: one for name, one in together.items() if prefix + name not in gone})
+
+        return replace(
+            made,
+            regions=changed(fleet.regions, made.regions, REGIONS),
+            services=changed(fleet.services, made.services, SERVICES),
+            policies=changed(fleet.policies, made.policies, POLICIES),
+        )
 
     async def _write(self, changes: list[Change], actor: str) -> int:
         values = {c.key: None if c.after is None else json.dumps(c.after, sort_keys=True) for c in changes}

@@ -50,6 +50,7 @@ from mahavishnu.integrations.multi_region.errors import (
     nearest_hint,
 )
 from mahavishnu.integrations.multi_region.facts.law import FactEdits
+from mahavishnu.integrations.multi_region.facts.network import region_rtt_ms
 from mahavishnu.integrations.multi_region.facts.prices import GB, transfer_usd_per_gb
 from mahavishnu.integrations.multi_region.settings import load_settings
 
@@ -237,6 +238,7 @@ class DataLocalityOptimizer:
             held_by=held_by,
             hot=self._book.is_hot(data_id),
             hash64=xxhash.xxh3_64_intdigest,
+            rtt_ms=region_rtt_ms,
         )
         if targets is None:
             text = "; ".join(f"{name} {why}" for name, why in places.excluded.items())

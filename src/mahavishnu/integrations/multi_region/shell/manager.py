@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from mahavishnu.integrations.multi_region.core.edges import EdgeSpec
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
 from mahavishnu.integrations.multi_region.core.health import HealthState
 from mahavishnu.integrations.multi_region.core.intent import (
@@ -27,7 +28,7 @@ from mahavishnu.integrations.multi_region.core.model import (
 )
 from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Drain, Failure, Freeze
 from mahavishnu.integrations.multi_region.core.safety import in_service
-from mahavishnu.integrations.multi_region.core.validation import check_count, check_load, check_outcome
+from mahavishnu.integrations.multi_region.core.validation import check_count, check_load, check_outcome, check_outcomes
 from mahavishnu.integrations.multi_region.errors import UnknownRegionError
 from mahavishnu.integrations.multi_region.ports.clock import Clock, SystemClock
 from mahavishnu.integrations.multi_region.ports.probe import Probe
@@ -235,6 +236,18 @@ class RegionManager:
         self.evidence.count(region_id, ok, latency_ms, service)
         self.monitor.report(region_id, ok, latency_ms)
 
+    def report_outcomes(self, region_id: str, succeeded: int, failed: int, service: str | None = None) -> None:
+        """Tell how many real requests to a region went well and how many did not, for a service when known (L4).
+
+        The same as so many ``report_outcome``, failures spread evenly, at a cost that does not grow with the counts.
+        Raises UnknownRegionError, InvalidInputError; then nothing was counted.
+        """
+        self.get_region(region_id)
+        check_outcomes(succeeded, failed, service)
+        if succeeded or failed:
+            self.evidence.count_many(region_id, succeeded, failed, service)
+            self.monitor.report_many(region_id, succeeded, failed)
+
     def report_load(self, region_id: str, load: float) -> None:
         """Tell a region's load now, in the unit of its limit. Raises UnknownRegionError, InvalidInputError."""
         check_load(load)
@@ -290,6 +303,19 @@ class RegionManager:
         """Register or replace one policy. Raises UnknownRegionError."""
         await self._intentions.put_policy(policy, actor)
 
+    @property
+    def edges(self) -> Mapping[str, EdgeSpec]:
+        """The declared edges by id."""
+        return self.registry.edges
+
+    async def put_edge(self, edge: EdgeSpec, *, actor: str = "library") -> None:
+        """Declare or replace one edge. Raises InvalidInputError naming the field."""
+        await self._intentions.put_edge(edge, actor)
+
+    async def remove_edge(self, edge_id: str, *, actor: str = "library") -> None:
+        """Remove one edge. Raises UnknownEdgeError."""
+        await self._intentions.remove_edge(edge_id, actor)
+
     async def put_placement(self, data_id: str, regions: tuple[str, ...]) -> None:
         """Remember which regions hold a piece of data. Raises UnknownRegionError."""
         for region_id in regions:
@@ -303,14 +329,22 @@ class RegionManager:
     # --- the operator's word ------------------------------------------------------------------
 
     async def drain(
-        self, region_id: str, *, by: str, reason: str, override: BreakGlass | None = None, finished: bool = True
+        self,
+        region_id: str,
+        *,
+        by: str,
+        reason: str,
+        override: BreakGlass | None = None,
+        finished: bool = True,
+        busy_edges: Sequence[str] = (),
     ) -> Drain:
         """Take a region out of service until ``undrain`` (L11); ``finished=False`` leaves it draining.
 
+        ``busy_edges``: those that may still have requests in flight to it, for the record.
         Raises UnknownRegionError; FailoverRefusedError when a safety rule forbids it (L7, L9).
         """
         self.get_region(region_id)
-        return await self._operations.drain(region_id, by, reason, override, finished)
+        return await self._operations.drain(region_id, by, reason, override, finished, busy_edges)
 
     async def undrain(self, region_id: str, *, by: str, reason: str = "") -> None:
         """Lift an operator's drain. Raises UnknownRegionError; RefusedError when there is none."""

@@ -12,7 +12,7 @@ from mahavishnu.integrations.multi_region.core.residuals import check_rtt
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
 from .contexts import ContextReader
-from .manager import RegionManager
+from .region_source import RegionSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Measured:
 class Measurements:
     """Takes measured round trips for a manager's book."""
 
-    def __init__(self, manager: RegionManager, contexts: ContextReader) -> None:
+    def __init__(self, manager: RegionSource, contexts: ContextReader) -> None:
         self._manager = manager
         self._contexts = contexts
 

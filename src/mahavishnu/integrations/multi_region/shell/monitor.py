@@ -21,6 +21,7 @@ from mahavishnu.integrations.multi_region.core.health import (
     ticked,
 )
 from mahavishnu.integrations.multi_region.core.model import HealthCheck, Phase, Region
+from mahavishnu.integrations.multi_region.core.real_traffic import reported_many
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 from mahavishnu.integrations.multi_region.ports.probe import Probe, ProbeResult
 
@@ -130,6 +131,12 @@ class HealthMonitor:
         """Count one real request."""
         before = self.states.get(region_id, HealthState())
         after = reported(before, ok, self._clock.monotonic(), self.check_of(region_id), self._threshold, latency_ms)
+        self._store(region_id, before, after)
+
+    def report_many(self, region_id: str, succeeded: int, failed: int) -> None:
+        """Count many real requests at once."""
+        before, check = self.states.get(region_id, HealthState()), self.check_of(region_id)
+        after = reported_many(before, succeeded, failed, self._clock.monotonic(), check, self._threshold)
         self._store(region_id, before, after)
 
     def tick(self) -> None:

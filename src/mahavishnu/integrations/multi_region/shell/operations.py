@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
@@ -30,6 +30,7 @@ from mahavishnu.integrations.multi_region.errors import (
     StaleRevisionError,
     UnknownRegionError,
 )
+from mahavishnu.integrations.multi_region.facts.network import region_rtt_ms
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 
 from .journal import Journal
@@ -52,9 +53,17 @@ class Operations:
         self._clock = clock
         self._catch_up = catch_up
 
-    async def drain(self, region_id: str, by: str, reason: str, override: BreakGlass | None, finished: bool) -> Drain:
+    async def drain(
+        self,
+        region_id: str,
+        by: str,
+        reason: str,
+        override: BreakGlass | None,
+        finished: bool,
+        busy_edges: Sequence[str] = (),
+    ) -> Drain:
         """Start or finish a drain, unless a safety rule forbids it."""
-        return await self.unless_overtaken(lambda: self._drain(region_id, by, reason, override, finished))
+        return await self.unless_overtaken(lambda: self._drain(region_id, by, reason, override, finished, busy_edges))
 
     async def unless_overtaken(self, act: Callable[[], Awaitable[T]]) -> T:
         """Decide and write; once more when another region left service between the two."""
@@ -67,7 +76,15 @@ class Operations:
                 await self._catch_up()
         return await act()
 
-    async def _drain(self, region_id: str, by: str, reason: str, override: BreakGlass | None, finished: bool) -> Drain:
+    async def _drain(
+        self,
+        region_id: str,
+        by: str,
+        reason: str,
+        override: BreakGlass | None,
+        finished: bool,
+        busy_edges: Sequence[str],
+    ) -> Drain:
         check_said(by, reason)
         standing = self._registry.drains.get(region_id)
         if standing is None:
@@ -76,7 +93,8 @@ class Operations:
         drain = Drain(state, by, reason, self._clock.now())
         before = None if standing is None else standing.document()
         kind = EventKind.DRAIN_COMPLETED if finished else EventKind.DRAIN_STARTED
-        events = [self._event(kind, region_id, by, reason, before, drain.document())]
+        event = self._event(kind, region_id, by, reason, before, drain.document())
+        events = [replace(event, details={"busy_edges": list(busy_edges)}) if busy_edges else event]
         documents = {OVERRIDES + region_id: drain.document(), **self._removal(region_id)}
         await self.write(documents, [*self.used(override, region_id), *events])
         return drain
@@ -127,7 +145,7 @@ class Operations:
         if not in_service(fleet.regions[region_id]):
             return
         lifted = lifted_by(override, self._clock.now())
-        plan = plan_failover(fleet, region_id, lifted=lifted)
+        plan = plan_failover(fleet, region_id, lifted=lifted, rtt_ms=region_rtt_ms)
         if isinstance(plan, Refusal):
             raise FailoverRefusedError(plan.rule, plan.text, plan.reasons)
         crowded_out = plan.shed - plan.stranded

@@ -51,6 +51,7 @@ from .elections import hold_election
 from .live import Deployment, summary
 from .manager import RegionManager
 from .rollouts import Rollouts
+from .steering import Steering
 
 __all__ = ["Deployment", "DeploymentOrchestrator", "summary"]
 
@@ -64,14 +65,19 @@ class DeploymentOrchestrator:
     """Deploys services to regions and keeps each deployment going, across restarts.
 
     ``executor``: puts a version into one region; without it a deployment only steers traffic. ``interval_s``: how often
-    every deployment is looked at.
+    every deployment is looked at. ``steering``: the edges that are to acknowledge each shift of traffic.
     """
 
     def __init__(
-        self, region_manager: RegionManager, *, executor: Executor | None = None, interval_s: float = 0.25
+        self,
+        region_manager: RegionManager,
+        *,
+        executor: Executor | None = None,
+        interval_s: float = 0.25,
+        steering: Steering | None = None,
     ) -> None:
         self.region_manager = region_manager
-        self.rollouts = Rollouts(region_manager, executor, interval_s)
+        self.rollouts = Rollouts(region_manager, executor, interval_s, steering)
         self._declared = Declared(region_manager, self.rollouts)
         self.rollouts.before_turn = self._declared.follow
         self._executor = executor

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mahavishnu.integrations.multi_region.core.eligibility import in_force, objection
+from mahavishnu.integrations.multi_region.core.eligibility import in_force, may_serve
 from mahavishnu.integrations.multi_region.core.model import Fleet, RegionView, RoutingStrategy
-from mahavishnu.integrations.multi_region.core.ranking import KEYS, TIER, RankInput, turn_of
+from mahavishnu.integrations.multi_region.core.ranking import KEYS, TIER, Rank, RankInput, rank_of, turn_of
 from mahavishnu.integrations.multi_region.core.request import Needs, shares_of
 
 from .contenders import Answer
@@ -99,13 +99,12 @@ class Part:
             self.answers, self.arrays = {}, None
         self.chosen[site] = chosen
 
-    def rank(self, site: int) -> tuple[float, str]:
+    def rank(self, site: int) -> Rank:
         """The rank of the region that stands for a site; of equal estimates the lowest wins."""
         return self._rank(self.chosen[site])
 
-    def _rank(self, index: int) -> tuple[float, str]:
-        view = self._views[index]
-        return -view.health_score, view.region_id
+    def _rank(self, index: int) -> Rank:
+        return rank_of(self._views[index])
 
     @property
     def indices(self) -> list[int]:
@@ -121,7 +120,7 @@ class Part:
             key = KEYS[strategy](RankInput())
             assert key is not None
             views = self._views
-            index = min(self.indices, key=lambda i: (key(views[i]), *self._rank(i)))
+            index = min(self.indices, key=lambda i: (key(views[i]), rank_of(views[i])))
             self._winners[strategy] = index
         return index
 
@@ -231,7 +230,7 @@ class Compiled:
 
 
 def _tier(view: RegionView, needs: Needs) -> int:
-    return TIER[view.standing] if objection(view, needs) is None else _OUT
+    return TIER[view.standing] if may_serve(view, needs) else _OUT
 
 
 def _mask_of(flags: Sequence[bool]) -> int:

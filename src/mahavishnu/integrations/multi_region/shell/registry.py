@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
+from mahavishnu.integrations.multi_region.core.carrying import edge_from_document
 from mahavishnu.integrations.multi_region.core.deployment import (
     DEPLOYMENTS,
     OF_RECORD,
     DeploymentView,
     deployment_from_document,
 )
+from mahavishnu.integrations.multi_region.core.edges import EDGES, EdgeSpec
 from mahavishnu.integrations.multi_region.core.election import ELECTIONS
 from mahavishnu.integrations.multi_region.core.facts import Facts
 from mahavishnu.integrations.multi_region.core.health import HealthState, phase_of_score
@@ -41,6 +43,8 @@ from mahavishnu.integrations.multi_region.core.model import (
     RegionView,
     SafetyLimits,
     Service,
+    UpstreamProtocol,
+    parse_enum,
 )
 from mahavishnu.integrations.multi_region.core.overrides import (
     FAILURES,
@@ -148,6 +152,7 @@ class Registry:
         self.regions = RegionTable(self.touch)
         self.services: dict[str, Service] = {}
         self.policies: dict[str, DataPlacementPolicy] = {}
+        self.edges: dict[str, EdgeSpec] = {}
         self.placements: dict[str, tuple[str, ...]] = {}
         self.deployments = DeploymentTable()
         self.of_record = self.deployments.records
@@ -161,6 +166,7 @@ class Registry:
         self.revisions: dict[str, int] = {}
         self.revision = 0
         self._generation = 0
+        self._listeners: list[Callable[[], None]] = []
         self._views: dict[str, RegionView] = {}
         self._stale: set[str] = set()
         self._reshaped = False
@@ -175,6 +181,16 @@ class Registry:
             self._stale.add(region_id)
             if region_id not in self.regions or region_id not in self._views:
                 self._reshaped = True
+        for listener in self._listeners:
+            listener()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Be called at each change of the fleet, at once, before anything is derived anew; it must only take note."""
+        self._listeners.append(listener)
+
+    def off_change(self, listener: Callable[[], None]) -> None:
+        """Be called no more."""
+        self._listeners.remove(listener)
 
     def touch_policies(self) -> None:
         """A policy changed."""
@@ -289,6 +305,7 @@ class Registry:
             REGIONS: self._place_region,
             SERVICES: lambda name, d: _put(self.services, name, d and service_from_document(d)),
             POLICIES: self._place_policy,
+            EDGES: lambda edge_id, d: _put(self.edges, edge_id, d and edge_from_document(d)),
             OVERRIDES: self._place_drain,
             FAILURES: self._place_failure,
             DEPLOYMENTS: lambda name, d: _put(self.deployments, name, d and deployment_from_document(d)),
@@ -355,6 +372,7 @@ class Registry:
             serves_as=held[1] if held else None,
             failed_over=failure.reason if failure else None,
             failed_services=None if services is None else frozenset(services),
+            protocol=parse_enum(UpstreamProtocol, region.protocol, "protocol"),
         )
 
     def _watch_expiry(self, facts: Facts, as_of: float) -> None:

@@ -32,6 +32,8 @@ from mahavishnu.integrations.multi_region.ports.executor import Executor
 from .guard import Verdict
 from .manager import RegionManager
 from .region_work import Decide, RegionWork, mark_of
+from .shifts import Shifts
+from .steering import Steering
 
 MAX_TRANSITIONS = 20
 """Transitions of one deployment in one turn; more would be a loop in the table."""
@@ -68,8 +70,11 @@ class Rollouts:
     ``before_turn``: awaited at the beginning of each turn.
     """
 
-    def __init__(self, manager: RegionManager, executor: Executor | None, interval_s: float) -> None:
+    def __init__(
+        self, manager: RegionManager, executor: Executor | None, interval_s: float, steering: Steering | None = None
+    ) -> None:
         self._manager = manager
+        self._shifts = Shifts(manager, steering)
         self._interval_s = interval_s
         self._work = RegionWork(manager, executor, self.change, self._look)
         self._task: asyncio.Task[None] | None = None
@@ -93,6 +98,7 @@ class Rollouts:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         await self._work.close()
+        await self._shifts.close()
 
     async def turn(self) -> None:
         """Every deployment that may move makes the transitions that are due."""
@@ -136,10 +142,11 @@ class Rollouts:
         raise UnavailableError(f"{deployment_id}: others were first {TRIES} times")
 
     async def settled(self, deployment_id: str) -> DeploymentView:
-        """Wait until a deployment's traffic is where it is meant to be."""
+        """Wait until a deployment's traffic is where it is meant to be, and edges have acknowledged or lag (L14)."""
         table = self._manager.registry.deployments
         while table[deployment_id].state not in SETTLED:
             await table.changed(deployment_id)
+        await self._shifts.seen_through(deployment_id)
         return table[deployment_id]
 
     async def write(self, before: DeploymentView | None, after: DeploymentView, by: str) -> None:
@@ -150,7 +157,8 @@ class Rollouts:
             documents[OF_RECORD + after.service] = {"deployment": after.deployment_id}
         elif after.state is State.ROLLING_BACK and self._of_record(after) == after.deployment_id:
             documents |= self._restored(after)
-        await self._manager.write_documents(documents, [self._event(before, after, by)])
+        revision = await self._manager.write_documents(documents, [self._event(before, after, by)])
+        self._shifts.follow(before, after, revision)
         if before is not None and mark_of(before) != mark_of(after):
             self._manager.evidence.forget(mark_of(before))
 

@@ -34,9 +34,9 @@ from mahavishnu.integrations.multi_region.ports.geoip import GeoIp
 
 from .batch import Batch, Numbers, RouteBatch, read_places
 from .contexts import ContextReader
-from .manager import RegionManager
 from .measurements import Measurements
 from .parts import ALONE, Compiled, Part
+from .region_source import RegionSource
 from .table import PLAIN, RoutingTable
 from .tally import Kind, Tally, turns_matter
 from .telling import Teller, say
@@ -57,7 +57,7 @@ class RegionAwareRouter:
     measured round trips, many at a time.
     """
 
-    def __init__(self, region_manager: RegionManager, *, geoip: GeoIp | None = None) -> None:
+    def __init__(self, region_manager: RegionSource, *, geoip: GeoIp | None = None) -> None:
         self.region_manager = region_manager
         self._registry = region_manager.registry
         self._book = region_manager.round_trips
@@ -128,6 +128,23 @@ class RegionAwareRouter:
                 pass
         return self._route(fleet, request_context, strategy, candidates)
 
+    def route_place(self, latitude: float, longitude: float) -> tuple[RegionView, int] | None:
+        """``route`` of a request that says no more than where it is, by lowest latency: the region, and the revision
+        that it was decided from. Costs less than a decision that can also say why.
+
+        Degrees, in range. None, and nothing is counted, when it takes more than a look at the table: ask ``route``.
+        """
+        fleet = self._registry.fleet()
+        table = self._table
+        if fleet is not table.fleet or self._book.corrections is not table.corrections:
+            table = self._follow(fleet)
+        plain = self._plain
+        if plain is None:
+            return None
+        index = table.nearest(plain, latitude, longitude)
+        self._nearest_counts[index] += 1
+        return table.views[index], fleet.revision
+
     async def route_many(
         self,
         latitudes: Numbers,
@@ -193,6 +210,17 @@ class RegionAwareRouter:
         self._fold_counts()
         return self._tally.decisions
 
+    @property
+    def refused(self) -> int:
+        """Requests so far that no region may serve."""
+        return self._tally.refused
+
+    def count_elsewhere(self, decisions: Iterable[tuple[str, str, int]], refused: int = 0) -> None:
+        """Count what another process decided from the same regions: region, strategy, and how often."""
+        for region_id, strategy, times in decisions:
+            self._tally.count(region_id, strategy, times)
+        self._tally.refused += refused
+
     def acknowledged(self, revision: int) -> bool:
         """Whether decisions are made from that revision of intent, or a later one (L14)."""
         return self.region_manager.snapshot().revision >= revision
@@ -217,6 +245,8 @@ class RegionAwareRouter:
             self._tally.refused += 1
             raise
         decision.wanted = candidates
+        if candidates is not _ONE and place is not None and chosen in NEAREST:
+            self._name_candidates(decision, request, place, turn)
         if kind is not None:
             self._tally.took(kind, turn, decision.region.region_id)
         self._tally.count(decision.region.region_id, chosen.value)
@@ -237,6 +267,19 @@ class RegionAwareRouter:
                 return RoutingDecision(view, chosen, fleet.revision, self._teller.tell, given, _ONE, because)
         request = replace(request, location=place)
         return decide(fleet, request, chosen, self._teller.given(fleet, request, corrections), turn)
+
+    def _name_candidates(self, decision: RoutingDecision, request: Request, place: Point, turn: int) -> None:
+        """Name the candidates of a decision by round trip, where the regions that the table has at hand are enough."""
+        if request.data_id is not None or request.data_class is not None:
+            return
+        table, most, chosen = self._table, decision.wanted, decision.region
+        part = table.entry(request).part(turn)
+        if part is None or part.best.bit_count() < most:
+            return
+        estimate = self._teller.estimator(place, request.country, table.corrections)
+        found = table.shortlist(part, most, place, request.country, estimate)
+        others = [(ms, region) for ms, region in found if region is not chosen]
+        decision.name_candidates([(estimate(chosen), chosen), *others[: most - 1]])
 
     def _begin_batch(self, fleet: Fleet, request: Request, chosen: RoutingStrategy, requests: int) -> int:
         """The turn of a batch's first decision, after taking those of all. Raises NoEligibleRegionError."""

@@ -25,6 +25,7 @@ from mahavishnu.integrations.multi_region.core.latency import (
     unit_vector,
 )
 from mahavishnu.integrations.multi_region.core.model import Point, RegionView
+from mahavishnu.integrations.multi_region.core.ranking import Rank
 from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.facts.latency_arrays import (
     Floats,
@@ -35,7 +36,7 @@ from mahavishnu.integrations.multi_region.facts.latency_arrays import (
     zones_of_places,
 )
 
-from .contenders import MAX_CORRECTED, Answer, Contender, Kind, Mixed, Site, make_site
+from .contenders import MAX_CORRECTED, Answer, Contender, Kind, Mixed, Site, make_site, unbeaten
 
 SLACK_MS = 1e-6
 """Bounds are widened by this much: far above rounding, far below what anybody could measure."""
@@ -51,7 +52,7 @@ FINE_COLUMNS = 361 * FINER
 _DIAMETER_KM = 2 * EARTH_RADIUS_KM
 
 
-Ranks = Callable[[int], tuple[float, str]]
+Ranks = Callable[[int], Rank]
 """A site to the rank of the region that stands for it, lowest first: of equal estimates the first rank wins."""
 
 
@@ -75,6 +76,7 @@ class Sites:
         self.corrections = corrections
         self.curves = ModelArrays(model) if before is None or before.model is not model else before.curves
         self.tie_ms = SLACK_MS + DISTANCE_SLACK_KM * _steepest(model)
+        self._rises = DISTANCE_SLACK_KM * _flattest(model) > SLACK_MS
         self.all, self.of_region = self._gather(views, {} if before is None else before.kinds)
         self._most = max(16, MAX_CORRECTED // max(1, len(self.all)))
         self._lay_out(before)
@@ -123,7 +125,8 @@ class Sites:
         if len(found) == 1:
             return found[0]
         cell = key % CELLS
-        return Mixed(zone_of_key(key), tuple(self.all[index].contender(cell, self._most) for index in found))
+        left = self._unbeaten(cell, [self.all[index].contender(cell, self._most) for index in found])
+        return left[0].site if len(left) == 1 else Mixed(zone_of_key(key), left)
 
     def narrowed(self, cell: int, bounds: Iterable[Bound]) -> tuple[Contender, ...]:
         """Who of some sites can win in a cell; ``bounds`` hold for them, sorted, whatever was learned."""
@@ -136,7 +139,11 @@ class Sites:
                 low, high = self._refine(cell, index)
             found.append((low, index))
             best = min(best, high)
-        return tuple(self.all[index].contender(cell, self._most) for low, index in found if low <= best)
+        return self._unbeaten(cell, [self.all[i].contender(cell, self._most) for low, i in found if low <= best])
+
+    def _unbeaten(self, cell: int, among: Sequence[Contender]) -> tuple[Contender, ...]:
+        """A model whose estimates stand still over some distance gives no win to who is nearer there."""
+        return unbeaten(cell, among) if self._rises else tuple(among)
 
     def cut(self, mixed: Mixed, place: int) -> int | tuple[Contender, ...]:
         """Who of a cell's contenders can win in one of its smaller cells."""
@@ -205,7 +212,7 @@ class Sites:
     ) -> int:
         """The same by the very formula of the scalar model; of equals, the site whose region ranks first."""
         estimate = self.model.estimate_ms
-        best, best_rank, chosen = math.inf, (0.0, ""), -1
+        best, best_rank, chosen = math.inf, (0.0, 0.0, ""), -1
         for c in contenders:
             km = great_circle_km(latitude, longitude, c.latitude, c.longitude)
             ms = corrected_ms(km, estimate(km, zone, c.zone), c.correction_ms)
@@ -225,6 +232,12 @@ def _steepest(model: LatencyModel) -> float:
     """The most that an estimate can change over a km, in ms."""
     curve = max((b - a) / (far - near) for (near, far), (a, b) in _pieces(model))
     return max(0.01, curve + max(map(max, model.extra_ms)) / model.fade_km)
+
+
+def _flattest(model: LatencyModel) -> float:
+    """The least that an estimate changes over a km, in ms."""
+    curve = min((b - a) / (far - near) for (near, far), (a, b) in _pieces(model))
+    return curve + min(0.0, min(map(min, model.extra_ms))) / model.fade_km
 
 
 def _pieces(model: LatencyModel) -> Iterable[tuple[tuple[float, float], tuple[float, float]]]:

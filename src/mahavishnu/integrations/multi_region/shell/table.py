@@ -6,13 +6,15 @@ A change of health, load or policy rewrites bits; cells are geometry and stay. W
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 from itertools import compress, count
 from operator import is_not
 
 from mahavishnu.integrations.multi_region.core.latency import CELLS, LatencyModel, cell_centre, cell_of
-from mahavishnu.integrations.multi_region.core.model import Fleet, RegionView
+from mahavishnu.integrations.multi_region.core.model import Fleet, Point, RegionView
+from mahavishnu.integrations.multi_region.core.ranking import Key, Rank, rank_of
 from mahavishnu.integrations.multi_region.core.request import Request, needs_of
 from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.facts.latency_arrays import zone_at
@@ -167,6 +169,27 @@ class RoutingTable:
             return part.chosen[finer]
         zone = answer.zone  # type: ignore[union-attr]
         return part.chosen[self.sites.closest(finer, zone, latitude, longitude, part.rank)]  # type: ignore[arg-type]
+
+    def shortlist(
+        self, part: Part, most: int, place: Point, country: str | None, estimate: Key
+    ) -> list[tuple[float, RegionView]]:
+        """The regions of a part's best tier with the lowest estimates, so many at most, best first, with those in ms.
+
+        ``estimate``: the exact one from the place. Few regions are asked for it: those that a cell's bounds let in.
+        """
+        key = cell_of(place.latitude, place.longitude)
+        found: list[tuple[float, Rank, RegionView]] = []
+        for low, site in self.sites.geometry.by_bound(
+            key if country is None else _key_in(country, key), part.open_sites
+        ):
+            if len(found) == most and low > found[-1][0]:
+                break
+            able = [self.views[index] for index in self.sites.all[site].members if part.best >> index & 1]
+            ms = estimate(able[0])  # of all regions of a site it is the same
+            for view in able:
+                insort(found, (ms, rank_of(view), view))
+            del found[most:]
+        return [(ms, view) for ms, _, view in found]
 
     def index_of(self, region_id: str) -> int | None:
         """The index of a region, None when it is not in the table."""

@@ -18,9 +18,10 @@ from mahavishnu.integrations.multi_region.core.routing import (
     plain_reasoning,
     unplaced_reasoning,
 )
+from mahavishnu.integrations.multi_region.facts.network import region_rtt_ms
 
-from .manager import RegionManager
 from .parts import ALONE
+from .region_source import RegionSource
 from .table import PLAIN
 
 _LATENCY = RoutingStrategy.LATENCY_BASED
@@ -29,7 +30,7 @@ _LATENCY = RoutingStrategy.LATENCY_BASED
 class Teller:
     """Explains decisions over a manager's regions."""
 
-    def __init__(self, manager: RegionManager) -> None:
+    def __init__(self, manager: RegionSource) -> None:
         self._manager = manager
         self._estimate_ms = manager.round_trips.estimate_ms
 
@@ -61,7 +62,8 @@ class Teller:
             location=location,
             estimate=None if location is None else self.estimator(location, request.country, corrections),
             current=request.current,
-            holders=tuple(fleet.regions[r].point for r in holders if r in fleet.regions),
+            holders=tuple(fleet.regions[r] for r in holders if r in fleet.regions),
+            rtt_ms=region_rtt_ms,
             weights=shares_of(service, fleet.deployments.get(request.service or "")),
         )
 

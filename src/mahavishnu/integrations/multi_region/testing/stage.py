@@ -12,21 +12,26 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from mahavishnu.integrations.multi_region.core.edges import EdgeSpec
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
-from mahavishnu.integrations.multi_region.core.model import HealthCheck, Phase, Region, RegionView, SafetyLimits
+from mahavishnu.integrations.multi_region.core.model import HealthCheck, Phase, Point, Region, RegionView, SafetyLimits
 from mahavishnu.integrations.multi_region.errors import NoEligibleRegionError
+from mahavishnu.integrations.multi_region.ports.dataplane import Load, LoadReport, MemoryDataPlane
 from mahavishnu.integrations.multi_region.ports.probe import ProbeResult, ScriptedProbe
 from mahavishnu.integrations.multi_region.ports.sink import MemorySink
 from mahavishnu.integrations.multi_region.ports.store import Store
 from mahavishnu.integrations.multi_region.shell.failure import FailureHandler
 from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
+from mahavishnu.integrations.multi_region.shell.steering import Steering
 
 from .builders import region as built
 from .virtual_clock import VirtualClock
 
 CHECK = HealthCheck(interval_s=10.0, timeout_s=2.0, fall=2, rise=3, hold_down_s=30.0)
 """How the regions of a stage are probed unless a test says otherwise."""
+
+LONDON = Point(51.5, -0.1)
 
 WELL = ProbeResult(True, 20.0)
 FAILED = ProbeResult(False, 2000.0, "no answer")
@@ -42,7 +47,11 @@ class Stage:
         self.probe = probe
         self.sink = sink
         self.router = RegionAwareRouter(manager)
-        self.handler = FailureHandler(manager, self.router, failover_timeout=5.0, drain_timeout=2.0)
+        self.plane = MemoryDataPlane()
+        self.steering = Steering(manager, self.plane)
+        self.handler = FailureHandler(
+            manager, self.router, failover_timeout=5.0, drain_timeout=2.0, steering=self.steering
+        )
 
     @classmethod
     @asynccontextmanager
@@ -56,10 +65,12 @@ class Stage:
         probed: bool = True,
         handled: bool = True,
         dice: Callable[[], float] = lambda: 0.5,
+        edges: Iterable[str] = (),
     ) -> AsyncIterator[Stage]:
         """A stage with these regions, registered and well. ``probed=False``: real traffic is the only evidence.
 
-        ``handled=False``: nobody acts on verdicts. ``dice``: the jitter of the probes, 0..1.
+        ``handled=False``: nobody acts on verdicts. ``dice``: the jitter of the probes, 0..1. ``edges``: ids of edges
+        that carry traffic, in memory and in London; without any, nothing is steered.
         """
         clock, probe, sink = clock or VirtualClock(), ScriptedProbe(), MemorySink()
         manager = RegionManager(
@@ -78,10 +89,12 @@ class Stage:
             await stage.handler.initialize()
         for one in regions:
             await stage.add(built(one) if isinstance(one, str) else one)
+        await stage.steer(*edges)
         try:
             yield stage
         finally:
             await stage.handler.close()
+            await stage.steering.close()
             await manager.close()
 
     async def add(self, region: Region) -> None:
@@ -89,6 +102,13 @@ class Stage:
         self.recover(region.region_id, endpoint=region.endpoint)
         if region.region_id not in self.manager.regions:
             await self.manager.register_region(region)
+
+    async def steer(self, *edge_ids: str) -> None:
+        """Declare edges that carry traffic; each takes over at once what it is told (see ``plane``)."""
+        for number, edge_id in enumerate(edge_ids, len(self.manager.edges)):
+            await self.manager.put_edge(EdgeSpec(edge_id, LONDON, listen=f"127.0.0.1:{10_000 + number}"))
+            await self.steering.initialize()
+        await self.clock.settle()
 
     # --- what befalls the regions -------------------------------------------------------------
 
@@ -115,6 +135,22 @@ class Stage:
         for ok, times in ((True, passed), (False, failed)):
             for _ in range(times):
                 self.manager.report_outcome(region_id, ok, 20.0)
+
+    def carried(
+        self,
+        edge_id: str,
+        region_id: str,
+        succeeded: int = 0,
+        failed: int = 0,
+        *,
+        in_flight: int = 0,
+        service: str = "default",
+        class_name: str | None = None,
+    ) -> None:
+        """An edge reports what it saw of one region in the last second."""
+        done = succeeded + failed
+        load = Load(service, class_name or service, region_id, succeeded, failed, in_flight, done + in_flight)
+        self.plane.tell(LoadReport(edge_id, 1.0, (load,)))
 
     async def pass_time(self, seconds: float) -> None:
         """Let time pass, and everything happen that falls into it."""

@@ -17,6 +17,9 @@ _WARNINGS = frozenset(
         EventKind.SAFETY_HELD,
         EventKind.FAILOVER_COMPLETED,
         EventKind.FAILOVER_REFUSED,
+        EventKind.EDGE_LOST,
+        EventKind.EDGE_REJECTED,
+        EventKind.EDGE_ASTRAY,
         EventKind.AUTOMATION_FROZEN,
         EventKind.OVERRIDE_USED,
     }

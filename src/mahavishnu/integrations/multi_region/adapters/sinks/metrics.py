@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -30,6 +31,21 @@ class RegionFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeFigures:
+    """One edge now. ``rejections``: parts of the newest plan that it refused; ``rates``: requests/s by region.
+
+    ``astray``: regions that it holds in a class of requests where they do not belong.
+    """
+
+    edge_id: str
+    connected: bool = False
+    synced: bool = False
+    rejections: int = 0
+    astray: int = 0
+    rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
     """What the process has counted since it started, and how its regions are now.
 
@@ -43,6 +59,7 @@ class MetricsSnapshot:
     events: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     failovers: int = 0
     failover_seconds: float = 0.0
+    edges: tuple[EdgeFigures, ...] = ()
 
 
 class MetricsSink:
@@ -77,6 +94,7 @@ class FleetCollector(Collector):
         """Every metric, from one snapshot."""
         now = self._read()
         yield from _region_metrics(now.regions)
+        yield from _edge_metrics(now.edges)
         yield _counter("decisions", "Routing decisions.", ("region", "strategy"), now.decisions)
         yield _counter("refused", "What a rule refused.", ("what",), {(what,): n for what, n in now.refused.items()})
         yield _counter("events", "Events by kind.", ("kind",), {(kind,): n for kind, n in now.events.items()})
@@ -105,6 +123,18 @@ def _region_metrics(regions: tuple[RegionFigures, ...]) -> Iterator[Metric]:
     yield _gauge("region_serving", "1: new traffic may go there.", {r.region_id: float(r.serving) for r in regions})
 
 
+def _edge_metrics(edges: tuple[EdgeFigures, ...]) -> Iterator[Metric]:
+    one = ("edge",)
+    yield _labelled("edge_connected", "1: it listens to us.", one, {(e.edge_id,): e.connected for e in edges})
+    yield _labelled("edge_synced", "1: it has the newest plan.", one, {(e.edge_id,): e.synced for e in edges})
+    yield _labelled("edge_rejections", "What it refused.", one, {(e.edge_id,): e.rejections for e in edges})
+    yield _labelled(
+        "edge_astray", "Regions that it holds where they do not belong.", one, {(e.edge_id,): e.astray for e in edges}
+    )
+    rates = {(edge.edge_id, region_id): rate for edge in edges for region_id, rate in edge.rates.items()}
+    yield _labelled("edge_requests_per_second", "Requests/s that a region gets from it.", ("edge", "region"), rates)
+
+
 def _phases(regions: tuple[RegionFigures, ...]) -> Metric:
     """Regions in each phase, phases without any included, so that an alert on them has a series."""
     family = GaugeMetricFamily("multi_region_regions", "Regions by phase.", labels=("phase",))
@@ -114,9 +144,14 @@ def _phases(regions: tuple[RegionFigures, ...]) -> Metric:
 
 
 def _gauge(name: str, text: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"multi_region_{name}", text, labels=("region",))
-    for region_id, value in values.items():
-        family.add_metric((region_id,), value)
+    return _labelled(name, text, ("region",), {(region_id,): value for region_id, value in values.items()})
+
+
+def _labelled(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
+    """A gauge; ``values``: by the labels' values."""
+    family = GaugeMetricFamily(f"multi_region_{name}", text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
     return family
 
 

@@ -43,6 +43,10 @@ class Remote:
         """The answer to a POST of ``body`` as JSON."""
         return asyncio.run(self._call("POST", path, params, body))
 
+    def put(self, path: str, body: object) -> Any:
+        """The answer to a PUT of ``body`` as JSON."""
+        return asyncio.run(self._call("PUT", path, {}, body))
+
     def delete(self, path: str) -> Any:
         """The answer to a DELETE; None when there is none."""
         return asyncio.run(self._call("DELETE", path, {}, None))

@@ -3,54 +3,72 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 
 from mahavishnu.integrations.multi_region.adapters.sinks.logs import LogSink
 from mahavishnu.integrations.multi_region.adapters.sinks.metrics import MetricsSink
 from mahavishnu.integrations.multi_region.settings import Settings
+from mahavishnu.integrations.multi_region.surfaces.edges.here import edges_here
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Tokens
 from mahavishnu.integrations.multi_region.surfaces.http.server import Server, create_app, protocol_for
-from mahavishnu.integrations.multi_region.system import MultiRegionSystem, create_multi_region_system
+from mahavishnu.integrations.multi_region.system import (
+    MultiRegionSystem,
+    create_multi_region_system,
+    open_plane,
+)
 
 Begin = Callable[[MultiRegionSystem], Awaitable[None]]
 """What is done with the system before anybody is let in."""
 
+Beside = Callable[[MultiRegionSystem, Any], AbstractAsyncContextManager[None]]
+"""What else runs while requests are answered, given the system and its app."""
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where the server is reached and by whom: a listening socket, the tokens, whether reads need none."""
+    """Where the server is reached and by whom: a listening socket or the path of one, the tokens, whether reads need
+    none.
+    """
 
-    sock: socket.socket
+    sock: socket.socket | Path
     tokens: Tokens
     open_reads: bool
 
 
-def run(settings: Settings, door: Door, begin: Begin, ready: Callable[[], None]) -> None:
+def run(settings: Settings, door: Door, begin: Begin, ready: Callable[[], None], beside: Beside | None = None) -> None:
     """Run until told to stop. ``begin`` prepares the system, ``ready`` is called once requests are answered.
+
+    ``beside``: is entered once the app is made, and left when it has stopped.
 
     Raises what opening the store, ``begin`` and ``ready`` raise.
     """
     factory = uvicorn.Config("", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_run(settings, door, begin, ready))
+        runner.run(_run(settings, door, begin, ready, beside))
 
 
-async def _run(settings: Settings, door: Door, begin: Begin, ready: Callable[[], None]) -> None:
+async def _run(settings: Settings, door: Door, begin: Begin, ready: Callable[[], None], beside: Beside | None) -> None:
     metrics = MetricsSink()
-    system = await create_multi_region_system(settings, sinks=(LogSink(), metrics))
+    plane = await open_plane(settings)
+    system = await create_multi_region_system(settings, sinks=(LogSink(), metrics), plane=plane)
     try:
         await begin(system)
         app = create_app(system, tokens=door.tokens, open_reads=door.open_reads, metrics=metrics)
+        sock, uds = (None, str(door.sock)) if isinstance(door.sock, Path) else ([door.sock], None)
         config = uvicorn.Config(
             app,
+            uds=uds,
             http=protocol_for(app),
             log_config=None,
             access_log=False,
@@ -59,7 +77,11 @@ async def _run(settings: Settings, door: Door, begin: Begin, ready: Callable[[],
         )
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         server = _Server(config, ready)
-        await server.serve(sockets=[door.sock])
+        async with (
+            nullcontext() if beside is None else beside(system, app),
+            edges_here(settings, system, plane),
+        ):
+            await server.serve(sockets=sock)
     finally:
         await system.close()
 
@@ -74,6 +96,8 @@ class _Server(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say so."""
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what is there now stays: a full collection would stop the loop for tens of milliseconds
         self._ready()
 
     @contextmanager

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from mahavishnu.integrations.multi_region.errors import InvalidInputError
-from mahavishnu.integrations.multi_region.surfaces.demo.faults import Fault, Scenario
+from mahavishnu.integrations.multi_region.errors import InvalidInputError, MultiRegionError
+from mahavishnu.integrations.multi_region.surfaces.demo.faults import WITHOUT_EDGES, Fault, Scenario
 
 from .options import AsJson
-from .output import show_json
+from .output import note, show_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mahavishnu.integrations.multi_region.surfaces.demo.report import DemoReport
-    from mahavishnu.integrations.multi_region.surfaces.demo.rollout_report import RolloutReport
+    from mahavishnu.integrations.multi_region.surfaces.demo.drawing import AnyReport
     from mahavishnu.integrations.multi_region.surfaces.demo.scene import Options
     from mahavishnu.integrations.multi_region.surfaces.demo.screen import Screen
 
@@ -41,22 +40,29 @@ def demo(
     ] = "eu-west-1",
     rate: Annotated[float, typer.Option(help="Requests/s of all clients together: 8 to 400.")] = 80.0,
     seed: Annotated[int, typer.Option(help="Seed of the order in which clients begin.")] = 1,
+    without_envoy: Annotated[
+        bool, typer.Option("--without-envoy", help="Clients ask the controller where to go, and retry by themselves.")
+    ] = False,
     as_json: AsJson = False,
     svg: Annotated[Path | None, typer.Option(hidden=True, help="Also draw the report into this file.")] = None,
 ) -> None:
-    """Start five regions, a controller and clients in eight cities, let one region fail, and report.
+    """Start five regions, a controller, three edges and clients in eight cities, let one region fail, and report.
 
-    `--scenario blue-green` moves a service to another region in steps instead; with `--fault errors` its new version
-    turns out to be bad there.
+    `--scenario` plays something else: `drain` takes a region out with streams in flight, `blue-green` moves a service
+    in steps (with `--fault errors` its new version turns out to be bad), `controller-loss` lets the region fail while
+    there is no controller, `residency` takes the regions away that the law allows.
 
     Everything runs on this machine, on ports that the system picks, and is gone afterwards. Exits with 0 only when the
     demo's own promises held.
 
     Example: `multi-region demo --fault hang --seconds 20`
     """
-    options = _options(scenario, fault, seconds, victim, rate, seed)
+    lacking = None if without_envoy else _lacking_envoy()
+    if lacking:
+        note(f"without Envoy ({lacking}): clients ask the controller where to go, and retry by themselves")
+    options = _options(scenario, fault, (seconds, victim, rate, seed), edges=not (without_envoy or lacking))
     console = _console()
-    report = _run(_play(options, _screen(console, as_json)))
+    report = _run(_play(options, _screen(console, as_json), edges=not (without_envoy or lacking)))
     if as_json:
         show_json(report.document())
     else:
@@ -67,24 +73,78 @@ def demo(
         raise typer.Exit(1)
 
 
-def _options(scenario: Scenario, fault: Fault | None, seconds: float, victim: str, rate: float, seed: int) -> Options:
-    """What is to be played. Raises InvalidInputError for a fault that the scenario does not have."""
+def _lacking_envoy() -> str | None:
+    """Why requests cannot go through Envoy here; None when they can."""
+    from importlib.util import find_spec
+
+    from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.binary import find_envoy
+    from mahavishnu.integrations.multi_region.surfaces.cli.client import settings_with
+
+    for module in ("grpc", "google.protobuf"):
+        try:
+            found = find_spec(module)
+        except ImportError:
+            found = None
+        if found is None:
+            return f"{module} is not installed; pip install 'mahavishnu-multi-region[envoy]'"
+    stated = settings_with({}).envoy
+    try:
+        find_envoy(None if stated is None else str(stated))
+    except MultiRegionError as err:
+        return str(err)
+    return None
+
+
+def _options(scenario: Scenario, fault: Fault | None, others: tuple[float, str, float, int], *, edges: bool) -> Options:
+    """What is to be played. Raises InvalidInputError for what cannot be."""
+    from mahavishnu.integrations.multi_region.surfaces.demo.edge_scene import EdgeOptions
     from mahavishnu.integrations.multi_region.surfaces.demo.rollout_scene import RolloutOptions
     from mahavishnu.integrations.multi_region.surfaces.demo.scene import Options
 
-    if scenario is Scenario.FAILOVER:
-        return Options(fault or Fault.KILL, seconds, victim, rate, seed)
-    if fault not in (None, Fault.ERRORS):
-        raise InvalidInputError("--fault", fault, "errors, or left out, with --scenario blue-green")
-    return RolloutOptions(Fault.ERRORS, seconds, victim, rate, seed, failing=fault is Fault.ERRORS)
+    if scenario is Scenario.BLUE_GREEN:
+        if fault not in (None, Fault.ERRORS):
+            raise InvalidInputError("--fault", fault, "errors, or left out, with --scenario blue-green")
+        return RolloutOptions(Fault.ERRORS, *others, failing=fault is Fault.ERRORS)
+    chosen = fault or Fault.KILL
+    if edges:
+        options = EdgeOptions(chosen, *others, scenario=scenario)
+        if chosen is Fault.DROP:
+            _check_networks()
+        return options
+    if scenario is not Scenario.FAILOVER:
+        allowed = f"{Scenario.FAILOVER} or {Scenario.BLUE_GREEN} where requests do not go through Envoy"
+        raise InvalidInputError("--scenario", scenario.value, allowed)
+    if chosen not in WITHOUT_EDGES:
+        allowed = f"{', '.join(WITHOUT_EDGES)} where requests do not go through Envoy"
+        raise InvalidInputError("--fault", chosen.value, allowed)
+    return Options(chosen, *others)
 
 
-async def _play(options: Options, screen: Screen) -> DemoReport | RolloutReport:
-    from mahavishnu.integrations.multi_region.surfaces.demo.director import run_demo
-    from mahavishnu.integrations.multi_region.surfaces.demo.rollout_director import run_rollout
+def _check_networks() -> None:
+    """Raises InvalidInputError with what is missing to drop packets."""
+    from mahavishnu.integrations.multi_region.surfaces.demo.islands import why_not
+
+    missing = why_not()
+    if missing:
+        allowed = f"root and the tools of iproute2 and util-linux ({missing}); hang is the nearest without them"
+        raise InvalidInputError("--fault", Fault.DROP.value, allowed)
+
+
+async def _play(options: Options, screen: Screen, *, edges: bool) -> AnyReport:
+    from mahavishnu.integrations.multi_region.surfaces.demo import director, rollout_director
+    from mahavishnu.integrations.multi_region.surfaces.demo.edge_scene import EdgeOptions
     from mahavishnu.integrations.multi_region.surfaces.demo.rollout_scene import RolloutOptions
 
-    return await (run_rollout(options, screen) if isinstance(options, RolloutOptions) else run_demo(options, screen))
+    if not edges:
+        if isinstance(options, RolloutOptions):
+            return await rollout_director.run_rollout(options, screen)
+        return await director.run_demo(options, screen)
+    from mahavishnu.integrations.multi_region.surfaces.demo import edge_director
+
+    if isinstance(options, RolloutOptions):
+        return await edge_director.run_rollout_with_edges(options, screen)
+    assert isinstance(options, EdgeOptions)
+    return await edge_director.run_with_edges(options, screen)
 
 
 def _run(work: Coroutine[Any, Any, _T]) -> _T:
@@ -119,15 +179,13 @@ def _screen(console: Console, as_json: bool) -> Screen:
     return Picture(console) if console.is_terminal else Lines(console)
 
 
-def _print(report: DemoReport | RolloutReport, console: Console) -> None:
-    from mahavishnu.integrations.multi_region.surfaces.demo.rollout_report import RolloutReport
-    from mahavishnu.integrations.multi_region.surfaces.demo.rollout_view import final_of_rollout
-    from mahavishnu.integrations.multi_region.surfaces.demo.view import final
+def _print(report: AnyReport, console: Console) -> None:
+    from mahavishnu.integrations.multi_region.surfaces.demo.drawing import drawn
 
-    console.print(final_of_rollout(report) if isinstance(report, RolloutReport) else final(report))
+    console.print(drawn(report))
 
 
-def _draw(report: DemoReport | RolloutReport, file: Path) -> None:
+def _draw(report: AnyReport, file: Path) -> None:
     from mahavishnu.integrations.multi_region.surfaces.demo.drawing import as_svg
 
     file.write_text(as_svg(report), encoding="utf-8")

@@ -40,6 +40,23 @@ def listen_on(host: str, port: int) -> socket.socket:
     return sock
 
 
+def listen_with(sock: socket.socket, others: int) -> list[socket.socket]:
+    """The socket and so many more at its address, among which the system divides connections evenly.
+
+    The first was bound alone, so that an address which somebody else has is still refused.
+    """
+    found = [sock]
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    for _ in range(others):
+        other = socket.socket(sock.family, socket.SOCK_STREAM)
+        found.append(other)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(sock.getsockname())
+        other.listen(BACKLOG)
+    return found
+
+
 def url_of(host: str, sock: socket.socket) -> str:
     """Where a client finds the socket: by the address itself for ``localhost``, else by the name that was given."""
     address, port = sock.getsockname()[:2]

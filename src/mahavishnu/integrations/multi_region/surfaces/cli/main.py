@@ -9,7 +9,23 @@ from typer.core import TyperGroup
 
 from mahavishnu.integrations.multi_region.errors import MultiRegionError
 
-from . import data, demo, deployments, doctor, events, latency, operate, regions, route, serve, services, status, world
+from . import (
+    data,
+    demo,
+    deployments,
+    doctor,
+    edge,
+    edges,
+    events,
+    latency,
+    operate,
+    regions,
+    route,
+    serve,
+    services,
+    status,
+    world,
+)
 from .errors import DEFECT, exit_code
 from .options import JSON
 from .output import note, show_error
@@ -99,6 +115,16 @@ _services = _group("services", "Look at services, and remove them.")
 _services.command("list")(services.list_services)
 _services.command("show")(services.show_service)
 _services.command("rm")(services.remove_service)
+
+_edges = typer.Typer(invoke_without_command=True, callback=edges.edges, rich_markup_mode="markdown")
+app.add_typer(_edges, name="edges")
+_edges.command("list")(edges.list_edges)
+_edges.command("show")(edges.show_edge)
+_edges.command("add")(edges.add_edge)
+_edges.command("rm")(edges.remove_edge)
+
+_edge = _group("edge", "Run an edge on this machine.")
+_edge.command("run")(edge.run)
 
 _policies = _group("policies", "Look at data placement policies.")
 _policies.command("list")(services.list_policies)

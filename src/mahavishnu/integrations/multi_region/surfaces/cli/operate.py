@@ -211,9 +211,12 @@ def _override(rule: str | None, expires: str | None, reason: str) -> dict[str, o
 def _show_plan(plan: dict[str, Any]) -> None:
     from .output import number, percent, say, show_table
 
-    rows = [(name, percent(share, 1), number(share * plan["load"])) for name, share in plan["shares"].items()]
+    rows = [
+        (name, percent(share, 1), number(share * plan["load"]), f"est. {plan['rtt_ms'][name]:.0f} ms")
+        for name, share in plan["shares"].items()
+    ]
     say(f"{plan['from_region']} carries {number(plan['load'])} requests/s; they go to")
-    show_table(("region", "share", "requests/s"), rows, empty="nowhere")
+    show_table(("region", "share", "requests/s", "round trip"), rows, empty="nowhere")
     _say_shed(plan)
     for name, why in plan["excluded"].items():
         say(f"not to {name}: it {why}")

@@ -139,6 +139,7 @@ def _declared(region: dict[str, Any]) -> list[tuple[str, object]]:
         ("location", ", ".join(filter(None, (region["location"], region["country"])))),
         ("place", f"{region['latitude']:g}, {region['longitude']:g}"),
         ("endpoint", region["endpoint"]),
+        ("protocol", region["protocol"]),
         ("compliance", ", ".join(capabilities["compliance"]) or "none"),
         ("load", f"{number(region['current_capacity'])} of {number(capabilities['max_capacity'])}"),
         ("price", f"{number(region['cost_multiplier'])} x"),

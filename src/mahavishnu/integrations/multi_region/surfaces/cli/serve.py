@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,17 +17,26 @@ from mahavishnu.integrations.multi_region.errors import InvalidInputError
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from socket import socket
 
     from mahavishnu.integrations.multi_region.core.intent import Change, World
     from mahavishnu.integrations.multi_region.settings import Settings
     from mahavishnu.integrations.multi_region.surfaces.http.auth import Tokens
+    from mahavishnu.integrations.multi_region.surfaces.workers.line import Boot
     from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 
+    from .controller import Begin
     from .session import Session
 
 ACTOR = "serve"
 """Whom the event log names for what the world file changed at the start."""
+
+LOCAL_XDS = "127.0.0.1:0"
+"""Where edges on this machine are served when nothing else was said."""
+
+NO_PROCESSES: Mapping[str, object] = MappingProxyType({})
+"""The ids of other processes than this one, where there are none."""
 
 
 class RoleName(StrEnum):
@@ -61,6 +73,16 @@ def serve(
         str | None, typer.Option(metavar="FILE", help="Whom to let in; needed to listen beyond this machine.")
     ] = None,
     open_reads: Annotated[bool, typer.Option(help="Whether what only looks needs no token.")] = True,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Processes that answer requests for routing; 0: the controller does it itself."),
+    ] = None,
+    xds: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where to serve edges (Envoy) what they are to do.")
+    ] = None,
+    envoy: Annotated[
+        bool, typer.Option("--envoy", help="Run every declared edge here: start Envoy, watch it, stop it.")
+    ] = False,
     log_format: Annotated[Format | None, typer.Option(help="How log lines look.")] = None,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
     as_json: AsJson = False,
@@ -80,6 +102,9 @@ def serve(
         "store": store,
         "listen": listen,
         "tokens_file": tokens,
+        "workers": workers,
+        "xds": xds or (LOCAL_XDS if envoy else None),
+        "edges_here": "true" if envoy else None,
         "log_format": log_format,
         "log_level": log_level,
     }
@@ -140,6 +165,7 @@ def _tokens(settings: Settings) -> Tokens | None:
 
 def _serve(settings: Settings, world: World | None, known: Tokens | None, open_reads: bool, as_json: bool) -> None:
     from mahavishnu.integrations.multi_region.surfaces.http.auth import Tokens
+    from mahavishnu.integrations.multi_region.surfaces.workers.line import Boot
 
     from . import session
     from .controller import Door, run
@@ -151,27 +177,47 @@ def _serve(settings: Settings, world: World | None, known: Tokens | None, open_r
         if known is None:
             secret, line = Tokens.issue("local", RoleName.ADMIN.value)
             known, own = Tokens.parse(line), session.Session(url, secret, os.getpid())
-
-        async def begin(system: MultiRegionSystem) -> None:
-            if world is not None:
-                changes = await system.region_manager.apply(world, actor=ACTOR)
-                await system.orchestrator.adopt_declared()
-                _show_changes(changes, as_json)
-
+        ready = partial(_ready, url, own, as_json)
         try:
-            run(settings, Door(sock, known, open_reads), begin, lambda: _ready(url, own, as_json))
+            if settings.workers:
+                _serve_with_workers(settings, sock, Boot(settings, Path(), known, open_reads, world, as_json), ready)
+            else:
+                run(settings, Door(sock, known, open_reads), beginning(world, as_json), ready)
         finally:
             if own is not None:
                 session.take_back(own)
 
 
-def _ready(url: str, own: Session | None, as_json: bool) -> None:
+def _serve_with_workers(settings: Settings, sock: socket, boot: Boot, ready: Callable[..., None]) -> None:
+    from mahavishnu.integrations.multi_region.surfaces.workers.supervisor import Plan, supervise
+
+    from .listening import listen_with
+
+    sockets = listen_with(sock, settings.workers - 1)
+    code = supervise(Plan(boot, sockets, "mahavishnu.integrations.multi_region.surfaces.cli.controller_process", ready))
+    if code:
+        raise typer.Exit(code)
+
+
+def beginning(world: World | None, as_json: bool) -> Begin:
+    """What is done before anybody is let in: the world, if there is one, becomes the intent, and that is shown."""
+
+    async def begin(system: MultiRegionSystem) -> None:
+        if world is not None:
+            changes = await system.region_manager.apply(world, actor=ACTOR)
+            await system.orchestrator.adopt_declared()
+            _show_changes(changes, as_json)
+
+    return begin
+
+
+def _ready(url: str, own: Session | None, as_json: bool, processes: Mapping[str, object] = NO_PROCESSES) -> None:
     from . import session
     from .output import say, show_json_line
 
     place = None if own is None else str(session.leave(own))
     if as_json:
-        show_json_line({"event": "listening", "url": url, "pid": os.getpid(), "token_file": place})
+        show_json_line({"event": "listening", "url": url, "pid": os.getpid(), "token_file": place, **processes})
     else:
         say(f"listening on {url}")
 

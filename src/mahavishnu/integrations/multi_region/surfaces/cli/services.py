@@ -54,6 +54,7 @@ def show_service(
             ("weights", None if not deployment else _weights(deployment["weights"])),
             ("priority", found["priority"]),
             ("failback", found["failback_mode"]),
+            *_carried(found["routes"]),
         ]
     )
 
@@ -118,6 +119,19 @@ def show_policy(policy: PolicyId, as_json: AsJson = False, server: ServerUrl = N
             ("transfer", "out of these regions allowed" if found["cross_region_transfer"] else "not out of them"),
         ]
     )
+
+
+def _carried(routes: list[dict[str, Any]]) -> list[tuple[str, object]]:
+    """How requests are carried, a line for each route."""
+    return [("carried", "as by default")] if not routes else [(f"path {r['prefix']}", _route(r)) for r in routes]
+
+
+def _route(route: dict[str, Any]) -> str:
+    parts = [f"within {route['timeout_s']:g} s" if route["timeout_s"] else "without a limit"]
+    if route["attempt_timeout_s"] is not None:
+        parts.append(f"another region asked after {route['attempt_timeout_s']:g} s")
+    parts.append(f"repeated up to {route['retries']} x" + (", with a key too" if route["retry_keyed"] else ""))
+    return ", ".join(parts)
 
 
 def _where(service: dict[str, Any]) -> str:

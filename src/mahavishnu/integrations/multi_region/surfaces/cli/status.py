@@ -7,6 +7,9 @@ from typing import Any
 
 from .options import AsJson, ServerUrl, TokenText
 
+_TRAFFIC = ("requests/s", "share")
+"""Columns that stand there once edges have reported."""
+
 
 def status(as_json: AsJson = False, server: ServerUrl = None, token: TokenText = None) -> None:
     """Show every region, and what needs attention.
@@ -20,8 +23,19 @@ def status(as_json: AsJson = False, server: ServerUrl = None, token: TokenText =
     if as_json:
         show_json(found)
         return
-    columns = ("region", "phase", "score", "load", "capacity", "operator", "note")
-    show_table(columns, [_row(region) for region in found["regions"]], empty="no region is registered")
+    reported = _TRAFFIC if found["traffic"] else ()
+    columns = (
+        "region",
+        "phase",
+        "score",
+        "load",
+        "capacity",
+        *reported,
+        "operator",
+        "note",
+    )
+    rows = [_row(region, found["traffic"]) for region in found["regions"]]
+    show_table(columns, rows, empty="no region is registered")
     say(_counts(found))
     for alarm in alarms(found):
         note(f"attention: {alarm}")
@@ -42,7 +56,7 @@ def alarms(found: dict[str, Any]) -> Iterator[str]:
         yield f"{region_id} would be out of service, but safety keeps it in: {why}"
 
 
-def _row(region: dict[str, Any]) -> tuple[object, ...]:
+def _row(region: dict[str, Any], traffic: dict[str, float]) -> tuple[object, ...]:
     from .output import number
 
     return (
@@ -51,9 +65,20 @@ def _row(region: dict[str, Any]) -> tuple[object, ...]:
         number(round(region["health_score"], 1)),
         number(round(region["load"], 1)),
         number(region["max_capacity"]),
+        *_traffic(region["region_id"], traffic),
         region["admin"],
         _note(region),
     )
+
+
+def _traffic(region_id: str, traffic: dict[str, float]) -> tuple[str, ...]:
+    """What edges send to the region, and its share of all that they send; nothing when none has reported."""
+    from .output import number, percent
+
+    if not traffic:
+        return ()
+    here = traffic.get(region_id, 0.0)
+    return number(round(here, 1)), percent(here, sum(traffic.values()))
 
 
 def _note(region: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ tried once more, elsewhere; both attempts are on record.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 
 import aiohttp
@@ -16,8 +15,9 @@ from mahavishnu.integrations.multi_region.ports.clock import Clock
 
 from .controller import Controller, ControllerFailure, Report, Route
 from .ledger import Attempt, Outcome
+from .pace import at_a_steady_rate
 from .region_server import LATITUDE, LONGITUDE, SERVICE
-from .scene import CITIES, City, Options, service_of
+from .scene import City, Options, service_of
 
 CALL_TIMEOUT_S = 1.0
 """How long a client waits for a region's answer."""
@@ -46,24 +46,16 @@ class Clients:
 
     async def run(self, options: Options) -> None:
         """Send requests for ``options.seconds``, then wait for the last answers."""
-        dice = random.Random(options.seed)
-        pause_s = len(CITIES) / options.rate
         reporter = asyncio.create_task(self._report_forever(), name="reports of clients")
         try:
-            async with asyncio.TaskGroup() as group:
-                for city in CITIES:
-                    group.create_task(self._city(group, city, dice.random() * pause_s, pause_s, options.seconds))
+            await at_a_steady_rate(options, self._clock, self._send)
         finally:
             reporter.cancel()
             await asyncio.gather(reporter, return_exceptions=True)
         await self._report()
 
-    async def _city(self, group: asyncio.TaskGroup, city: City, first_s: float, pause_s: float, seconds: float) -> None:
-        began, number = self._clock.monotonic(), 0
-        while (due := first_s + number * pause_s) < seconds:
-            await self._clock.sleep(max(0.0, began + due - self._clock.monotonic()))
-            group.create_task(self._request(city, service_of(city, number)))
-            number += 1
+    async def _send(self, city: City, number: int, _: float) -> None:
+        await self._request(city, service_of(city, number))
 
     async def _request(self, city: City, service: str) -> None:
         at, began = self._clock.now(), self._clock.monotonic()
@@ -113,11 +105,11 @@ class Clients:
 _TIMEOUT = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
 
 
-def in_words(err: Exception) -> str:
-    """What a client saw instead of an answer."""
+def in_words(err: Exception, waited_s: float = CALL_TIMEOUT_S) -> str:
+    """What a client saw instead of an answer; ``waited_s``: how long it waits."""
     match err:
         case TimeoutError():
-            return f"no answer within {CALL_TIMEOUT_S:g} s"
+            return f"no answer within {waited_s:g} s"
         case aiohttp.ClientConnectorError():
             return "could not connect"
         case _:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -16,6 +18,9 @@ READY = "listening on "
 
 ANSWER_S = 1.0
 """How long the controller may take to answer."""
+
+DRAIN_S = 20.0
+"""How long it may take to answer for a drain, which waits for requests in flight."""
 
 CANDIDATES = 100
 """How many regions a client wants to know of: all, so that it has somewhere to turn."""
@@ -69,6 +74,7 @@ class Happening:
     phase: str | None = None
     detected_ms: float = 0.0
     to: str | None = None
+    details: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def outcome(self) -> str:
@@ -95,6 +101,23 @@ class Rollout:
     step: int
     held: str | None
     history: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An edge as the controller sees it. ``synced``: it has taken over the newest plan."""
+
+    edge_id: str
+    connected: bool
+    synced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """A drain as it was answered. ``at``: seconds since the epoch when it was asked for."""
+
+    state: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,24 +172,41 @@ class Controller:
         """A deployment as it stands."""
         return _rollout(await self._ask("GET", f"/v1/deployments/{deployment_id}"))
 
+    async def edges(self) -> list[Edge]:
+        """Every edge that is declared or connected."""
+        found = await self._ask("GET", "/v1/edges")
+        return [Edge(raw["edge_id"], raw["connected"], bool(raw["synced"])) for raw in found]
+
+    async def drain(self, region_id: str, reason: str) -> Drained:
+        """Take a region out of service; answers once requests in flight there have ended, or time is up."""
+        path = f"/v1/regions/{quote(region_id, safe='')}/drain"
+        answer = await self._ask("POST", path, {"reason": reason, "graceful": True}, DRAIN_S)
+        return Drained(answer["state"], answer["at"])
+
+    async def undrain(self, region_id: str, reason: str) -> None:
+        """Lift a drain."""
+        await self._ask("POST", f"/v1/regions/{quote(region_id, safe='')}/undrain", {"reason": reason})
+
+    async def put_policy(self, policy_id: str, body: Mapping[str, Any]) -> None:
+        """Register or replace a policy."""
+        await self._ask("PUT", f"/v1/policies/{quote(policy_id, safe='')}", body)
+
     async def verify_log(self) -> int:
         """Prove that the log of events is whole; how many there are."""
         answer = await self._ask("GET", "/v1/audit/verify")
         return int(answer["events"])
 
-    async def _ask(self, method: str, path: str, body: object = None) -> Any:
+    async def _ask(self, method: str, path: str, body: object = None, within_s: float = ANSWER_S) -> Any:
+        limit = aiohttp.ClientTimeout(total=within_s)
         try:
             async with self._session.request(
-                method, self._url + path, json=body, headers=self._headers, timeout=_TIMEOUT
+                method, self._url + path, json=body, headers=self._headers, timeout=limit
             ) as answer:
                 if answer.status >= 400:
                     raise ControllerFailure(f"the controller answered {answer.status}: {await _why(answer)}")
                 return await answer.json() if answer.status != 204 else None
         except (aiohttp.ClientError, OSError) as err:  # TimeoutError is an OSError
             raise ControllerFailure(f"the controller did not answer: {type(err).__name__}") from err
-
-
-_TIMEOUT = aiohttp.ClientTimeout(total=ANSWER_S)
 
 
 async def _why(answer: aiohttp.ClientResponse) -> str:
@@ -200,4 +240,5 @@ def _happening(raw: Mapping[str, Any]) -> Happening:
         phase=(raw["after"] or {}).get("phase"),
         detected_ms=raw["details"].get("detected_ms", 0.0),
         to=raw["details"].get("to"),
+        details=raw["details"],
     )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import aiohttp
 
@@ -34,18 +37,23 @@ async def run_demo(options: Options, screen: Screen, clock: Clock | None = None)
 
     Raises UnavailableError when a process does not start or the whole takes far too long.
     """
-    async with on_stage(options, screen) as (stage, session):
+    async with on_stage(options, screen, partial(Stage, options)) as (stage, session):
         return await Director(options, stage, session, screen, clock or SystemClock()).play()
 
 
+_S = TypeVar("_S", bound=Stage)
+
+
 @asynccontextmanager
-async def on_stage(options: Options, screen: Screen) -> AsyncIterator[tuple[Stage, aiohttp.ClientSession]]:
-    """Everything running, and a session to speak to it; raises as ``run_demo`` does."""
+async def on_stage(
+    options: Options, screen: Screen, build: Callable[[Path], _S]
+) -> AsyncIterator[tuple[_S, aiohttp.ClientSession]]:
+    """Everything running, and a session to speak to it; raises as ``run_demo`` does. ``build``: see ``open_stage``."""
     try:
         async with asyncio.timeout(options.seconds + MARGIN_S):
             with screen:
                 screen.say("starting five regions and the controller")
-                async with open_stage(options) as stage, _session() as session:
+                async with open_stage(build) as stage, _session() as session:
                     yield stage, session
     except TimeoutError as err:
         raise UnavailableError(f"the demo did not end within {options.seconds + MARGIN_S:g} s") from err
@@ -55,6 +63,17 @@ async def on_stage(options: Options, screen: Screen) -> AsyncIterator[tuple[Stag
 async def _session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         yield session
+
+
+class Load(Protocol):
+    """Clients that send requests."""
+
+    @property
+    def lost_reports(self) -> int:
+        """Reports of theirs that the controller did not take."""
+
+    async def run(self, options: Options) -> None:
+        """Send requests for as long as the options say, then wait for the last answers."""
 
 
 class Director:
@@ -69,12 +88,17 @@ class Director:
         self._clock = clock
         self._controller = Controller(stage.url, stage.token, session)
         self._ledger = Ledger()
-        self._clients = Clients(self._controller, session, stage.endpoints, clock, self._ledger.add)
+        self._session = session
+        self._clients: Load = self._make_clients()
         self._happenings: list[Happening] = []
         self._news: list[str] = []
         self._statuses: list[Status] = []
         self._left_out: Explained | None = None
         self._began_at = self._fault_at = self._mended_at = 0.0
+
+    def _make_clients(self) -> Load:
+        """Who sends the requests."""
+        return Clients(self._controller, self._session, self._stage.endpoints, self._clock, self._ledger.add)
 
     async def play(self) -> DemoReport:
         """Wait for good health, let the clients run, break the victim and mend it, and report."""

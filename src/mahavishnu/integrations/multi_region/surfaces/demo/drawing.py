@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import re
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
+from .edge_report import EdgeReport
+from .edge_view import final_with_edges
 from .pieces import WIDTH
 from .report import DemoReport
 from .rollout_report import RolloutReport
@@ -16,10 +18,24 @@ from .view import final
 FONT = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
-def as_svg(report: DemoReport | RolloutReport) -> str:
+AnyReport = DemoReport | RolloutReport | EdgeReport
+
+
+def drawn(report: AnyReport) -> RenderableType:
+    """A report of any scenario, drawn for a terminal."""
+    match report:
+        case EdgeReport():
+            return final_with_edges(report)
+        case RolloutReport():
+            return final_of_rollout(report)
+        case _:
+            return final(report)
+
+
+def as_svg(report: AnyReport) -> str:
     """The report as drawn on a terminal, as an SVG document."""
     console = Console(record=True, file=io.StringIO(), width=WIDTH, force_terminal=True, color_system="truecolor")
-    console.print(final_of_rollout(report) if isinstance(report, RolloutReport) else final(report))
+    console.print(drawn(report))
     return without_fonts(console.export_svg(title="multi-region demo", unique_id="demo"))
 
 

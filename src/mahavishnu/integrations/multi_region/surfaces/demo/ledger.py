@@ -27,9 +27,18 @@ class Attempt:
         return self.status == 200 and self.by == self.region_id
 
 
+IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+"""Methods of which it makes no difference whether a request is carried out once or twice."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One request of a client: ``at`` (s since the epoch) it began, its attempts, and why one was not made, if so."""
+    """One request of a client: ``at`` (s since the epoch) it began, its attempts, and why one was not made, if so.
+
+    Through an edge ``at`` is when it was due, ``total_ms`` counts from then, and there is one attempt: the edge's own
+    further ones are not seen. ``keyed``: it had an Idempotency-Key. ``stream``: its answer takes seconds.
+    ``stated``: what it asked of the law. ``reason``: the edge's, for a refusal. ``travel_ms``: what distance took.
+    """
 
     city: str
     service: str
@@ -37,6 +46,28 @@ class Outcome:
     total_ms: float
     attempts: tuple[Attempt, ...]
     refused: str = ""
+    method: str = "GET"
+    keyed: bool = False
+    stream: bool = False
+    stated: str = ""
+    reason: str = ""
+    travel_ms: float = 0.0
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it could be carried out twice without harm."""
+        return self.method in IDEMPOTENT or self.keyed
+
+    @property
+    def cut(self) -> bool:
+        """Whether a good response had begun and then broke off: nobody can replay that unseen."""
+        last = self.attempts[-1] if self.attempts else None
+        return last is not None and bool(last.error) and last.status is not None and last.status < 500
+
+    @property
+    def ended_at(self) -> float:
+        """When the client had its answer, or gave up, in seconds since the epoch."""
+        return self.at + self.total_ms / 1000.0
 
     @property
     def ok(self) -> bool:

@@ -34,7 +34,7 @@ def promises(given: Iterable[Promise]) -> Table:
     """Each promise, whether it was kept, and what shows that."""
     table = grid()
     for promise in given:
-        mark = Text("kept", style="bold green") if promise.held else Text("BROKEN", style="bold red")
+        mark = Text("PASS", style="bold green") if promise.held else Text("FAIL", style="bold red")
         table.add_row(mark, Text(promise.text), Text(promise.detail, style="dim"))
     return table
 

@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from mahavishnu.integrations.multi_region.errors import UnavailableError
 from mahavishnu.integrations.multi_region.settings import PREFIX
@@ -121,9 +122,23 @@ class Child:
             self.send(signal.SIGKILL)
 
 
-async def start(name: str, module: str, arguments: Sequence[str]) -> Child:
-    """Start ``python -m module arguments`` with this interpreter; our settings in the environment do not reach it."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+async def start(
+    name: str,
+    module: str,
+    arguments: Sequence[str],
+    *,
+    before: Sequence[str] = (),
+    env: Mapping[str, str] = NOTHING,
+) -> Child:
+    """Start ``python -m module arguments`` with this interpreter; our settings in the environment do not reach it.
+
+    ``before``: the beginning of the command, of a program that becomes the one named after it. ``env``: is added.
+    """
     process = await asyncio.create_subprocess_exec(
+        *before,
         sys.executable,
         "-u",
         "-m",
@@ -132,7 +147,7 @@ async def start(name: str, module: str, arguments: Sequence[str]) -> Child:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)},
+        env={k: value for k, value in os.environ.items() if not k.upper().startswith(PREFIX)} | dict(env),
         process_group=0,
     )
     return Child(name, process)

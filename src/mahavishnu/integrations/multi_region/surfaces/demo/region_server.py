@@ -1,15 +1,16 @@
 """One region of the demo: a real HTTP server in a process of its own.
 
 Each answer comes after the round trip between the client (who says where it is) and the region, names the region, and
-beyond the capacity is 429. ``/healthz`` reports the load. Lines on standard input (``errors``, ``flap``,
-``bad-version``, ``well``) change how it behaves; when standard input ends, so does the process, so that none outlives
-its director.
+beyond the capacity is 429. ``/stream`` takes seconds to answer, piece by piece. ``/healthz`` reports the load. Lines
+on standard input (``errors``, ``gray``, ``flap``, ``slow``, ``bad-version``, ``well``) change how it behaves; when
+standard input ends, so does the process, so that none outlives its director.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from aiohttp import web
 from mahavishnu.integrations.multi_region.core.model import Point
 from mahavishnu.integrations.multi_region.ports.clock import Clock, SystemClock
 
-from .faults import BAD_VERSION, fails_now
+from .faults import BAD_VERSION, GRAY, LATE_S, Fault, fails_now
 from .scene import WEB, delay_s
 
 LATITUDE, LONGITUDE, SERVICE = "X-Client-Latitude", "X-Client-Longitude", "X-Service"
@@ -28,6 +29,11 @@ READY = "ready on port "
 
 LOAD_HEADER = "endpoint-load-metrics"
 WINDOW_S = 1.0
+STREAM_PIECES, PIECE_EVERY_S = 10, 0.2
+"""A stream's answer: so many lines, and the pause after each."""
+
+STREAM = "/stream"
+"""The path of streams."""
 
 
 class RegionServer:
@@ -41,6 +47,7 @@ class RegionServer:
         self._taken: deque[float] = deque()
         self._mode = "well"
         self._since = 0.0
+        self._served = 0
 
     def behave(self, mode: str) -> None:
         """From now on fail as ``mode`` says: a fault's name, or ``well``."""
@@ -50,7 +57,8 @@ class RegionServer:
         """The web application: ``/healthz``, and every other path."""
         app = web.Application()
         app.router.add_get("/healthz", self._health)
-        app.router.add_get("/{path:.*}", self._serve)
+        app.router.add_get(STREAM, self._stream)
+        app.router.add_route("*", "/{path:.*}", self._serve)
         return app
 
     async def _health(self, _: web.Request) -> web.Response:
@@ -59,15 +67,34 @@ class RegionServer:
         return web.json_response({"region": self._region_id}, status=status, headers=report)
 
     async def _serve(self, request: web.Request) -> web.Response:
-        if self._failing() or self._fails_version(request):
+        if self._failing() or self._fails_version(request) or self._fails_this_one():
             return self._answer(503)
         if self._load() >= self._capacity:
             return self._answer(429)
         self._taken.append(self._clock.monotonic())
-        client = _client(request)
-        if client is not None:
-            await self._clock.sleep(delay_s(client, self._point))
+        await self._clock.sleep(self._delay_s(request))
         return self._answer(503 if self._failing() else 200)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        """Name the region at once and again at the end."""
+        answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await answer.prepare(request)
+        line = json.dumps({"region": self._region_id}).encode() + b"\n"
+        for _ in range(STREAM_PIECES):
+            await answer.write(line)
+            await self._clock.sleep(PIECE_EVERY_S)
+        await answer.write_eof(line)
+        return answer
+
+    def _delay_s(self, request: web.Request) -> float:
+        client = _client(request)
+        distance_s = 0.0 if client is None else delay_s(client, self._point)
+        return distance_s + (LATE_S if self._mode == Fault.SLOW else 0.0)
+
+    def _fails_this_one(self) -> bool:
+        """Every second request, while the region is gray."""
+        self._served += 1
+        return self._mode == GRAY and self._served % 2 == 0
 
     def _answer(self, status: int) -> web.Response:
         return web.json_response({"region": self._region_id}, status=status)
@@ -104,12 +131,12 @@ async def obey(server: RegionServer) -> None:
         server.behave(line.decode().strip())
 
 
-async def serve(server: RegionServer, port: int) -> None:
-    """Listen on 127.0.0.1 (port 0: any free one), say so, and answer until standard input ends."""
+async def serve(server: RegionServer, host: str, port: int) -> None:
+    """Listen (port 0: any free one), say so, and answer until standard input ends."""
     runner = web.AppRunner(server.app(), access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=0.5)
+        site = web.TCPSite(runner, host, port, shutdown_timeout=0.5)
         await site.start()
         print(f"{READY}{runner.addresses[0][1]}", flush=True)
         await obey(server)
@@ -125,9 +152,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--longitude", type=float, required=True)
     parser.add_argument("--capacity", type=int, required=True, help="requests/s")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--host", default="127.0.0.1")
     given = parser.parse_args(argv)
     point = Point(given.latitude, given.longitude)
-    asyncio.run(serve(RegionServer(given.region, point, given.capacity, SystemClock()), given.port))
+    asyncio.run(serve(RegionServer(given.region, point, given.capacity, SystemClock()), given.host, given.port))
 
 
 if __name__ == "__main__":

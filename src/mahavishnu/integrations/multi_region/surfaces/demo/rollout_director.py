@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import aiohttp
 
 from mahavishnu.integrations.multi_region.ports.clock import Clock, SystemClock
@@ -22,7 +24,7 @@ async def run_rollout(options: RolloutOptions, screen: Screen, clock: Clock | No
 
     Raises UnavailableError when a process does not start or the whole takes far too long.
     """
-    async with on_stage(options, screen) as (stage, session):
+    async with on_stage(options, screen, partial(Stage, options)) as (stage, session):
         return await RolloutDirector(options, stage, session, screen, clock or SystemClock()).report()
 
 

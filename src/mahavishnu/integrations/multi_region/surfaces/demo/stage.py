@@ -7,9 +7,10 @@ import contextlib
 import json
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mahavishnu.integrations.multi_region.errors import UnavailableError
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Role, Tokens
@@ -21,6 +22,7 @@ from .region_server import READY as REGION_READY
 from .scene import Options, Place, places, world
 
 _HERE = __name__.rpartition(".")[0]
+REGION_PROGRAM, LEASHED = f"{_HERE}.region_server", f"{_HERE}.leashed"
 
 
 class Stage:
@@ -29,11 +31,14 @@ class Stage:
     ``url`` and ``token`` are the controller's, ``endpoints`` are the regions' URLs by id.
     """
 
+    role = Role.OPERATOR
+    """What the demo's token may do."""
+
     def __init__(self, options: Options, folder: Path) -> None:
         self.places = places(options)
         self.endpoints: dict[str, str] = {}
         self.url = ""
-        self.token, self._token_line = Tokens.issue("demo", Role.OPERATOR)
+        self.token, self._token_line = Tokens.issue("demo", self.role)
         self._options = options
         self._folder = folder
         self._regions: dict[str, Child] = {}
@@ -56,6 +61,11 @@ class Stage:
         await self._start_controller()
 
     async def _start_region(self, place: Place, port: int = 0) -> None:
+        child = await start(place.region_id, REGION_PROGRAM, self._region_arguments(place, port))
+        self._regions[place.region_id] = child
+        self.endpoints[place.region_id] = f"http://127.0.0.1:{await child.said(REGION_READY)}"
+
+    def _region_arguments(self, place: Place, port: int) -> list[str]:
         arguments = {
             "--region": place.region_id,
             "--latitude": place.point.latitude,
@@ -63,22 +73,36 @@ class Stage:
             "--capacity": place.capacity,
             "--port": port,
         }
-        child = await start(place.region_id, f"{_HERE}.region_server", [f"{k}={v}" for k, v in arguments.items()])
-        self._regions[place.region_id] = child
-        self.endpoints[place.region_id] = f"http://127.0.0.1:{await child.said(REGION_READY)}"
+        return [f"{name}={value}" for name, value in arguments.items()]
 
     async def _start_controller(self) -> None:
         file = self._folder / "world.yaml"
-        ordered = {place.region_id: self.endpoints[place.region_id] for place in self.places}
-        file.write_text(json.dumps(world(self._options, ordered), indent=2))  # JSON is YAML
+        file.write_text(json.dumps(self._world(), indent=2))  # JSON is YAML
         tokens = self._folder / "tokens"
         tokens.touch(mode=0o600)
         tokens.write_text(self._token_line)
         store = self._folder / "store.sqlite"
-        options = {"--file": file, "--listen": "127.0.0.1:0", "--store": store, "--tokens": tokens}
+        options = {"--file": file, "--store": store, "--tokens": tokens}
         arguments = ["serve", "--log-level=warning", *(f"{name}={value}" for name, value in options.items())]
-        self._controller = await start("the controller", f"{_HERE}.leashed", arguments)
+        arguments += self._serving()
+        self._controller = await start("the controller", LEASHED, arguments, env=self._settings())
         self.url = await self._controller.said(CONTROLLER_READY)
+
+    def _ordered(self) -> dict[str, str]:
+        """The regions' URLs in the order of the places."""
+        return {place.region_id: self.endpoints[place.region_id] for place in self.places}
+
+    def _world(self) -> dict[str, Any]:
+        """What is declared to the controller."""
+        return world(self._options, self._ordered())
+
+    def _serving(self) -> list[str]:
+        """What else the controller is started with."""
+        return ["--listen=127.0.0.1:0"]
+
+    def _settings(self) -> dict[str, str]:
+        """What is added to the controller's environment."""
+        return {}
 
     async def tear_down(self) -> None:
         """End every process, the controller first, and wait until all have ended."""
@@ -96,7 +120,7 @@ class Stage:
                 await child.kill()
             case Fault.HANG:
                 child.send(signal.SIGSTOP)
-            case Fault.ERRORS | Fault.FLAP:
+            case _:
                 child.tell(fault.value)
 
     async def break_version(self, region_id: str) -> None:
@@ -112,15 +136,21 @@ class Stage:
                 await self._start_region(next(p for p in self.places if p.region_id == victim), port)
             case Fault.HANG:
                 child.send(signal.SIGCONT)
-            case Fault.ERRORS | Fault.FLAP:
+            case _:
                 child.tell("well")
 
 
+_S = TypeVar("_S", bound=Stage)
+
+
 @asynccontextmanager
-async def open_stage(options: Options) -> AsyncIterator[Stage]:
-    """Everything running; all of it ended, and its files gone, when the block is left, however that happens."""
+async def open_stage(build: Callable[[Path], _S]) -> AsyncIterator[_S]:
+    """Everything running; all of it ended, and its files gone, when the block is left, however that happens.
+
+    ``build`` makes the stage, given the folder for its files.
+    """
     with tempfile.TemporaryDirectory(prefix="multi-region-demo-", ignore_cleanup_errors=True) as folder:
-        stage = Stage(options, Path(folder))
+        stage = build(Path(folder))
         try:
             await stage.set_up()
             yield stage

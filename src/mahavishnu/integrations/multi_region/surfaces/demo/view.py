@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.bar import Bar
 from rich.box import ROUNDED
@@ -88,14 +89,14 @@ def final(report: DemoReport) -> RenderableType:
     parts: list[RenderableType] = [_headline(report), Text()]
     parts += [section("what clients saw"), requests(report.requests), Text()]
     parts += [section("when"), _times(report.timeline, report.victim), Text()]
-    parts += [section("where the traffic was"), _regions(report.regions, report.victim), Text()]
+    parts += [section("where the traffic was"), regions(report.regions, report.victim), Text()]
     moved = [journey for journey in report.journeys if journey.before != journey.after]
     if moved:
         parts += [section("whose traffic moved"), _journeys(moved), Text()]
     if report.left_out is not None:
         parts += [section(f"why there, right after the failover: {report.left_out.request}")]
-        parts += [_left_out(report.left_out), Text()]
-    parts += [section("events"), _events(report), Text()]
+        parts += [left_out(report.left_out), Text()]
+    parts += [section("events"), events(report.events), Text()]
     parts += [section("promises"), promises(report.promises)]
     return Panel(Group(*parts), title="multi-region demo", box=ROUNDED, width=WIDTH, padding=(1, 2))
 
@@ -132,9 +133,10 @@ def _times(times: Timeline, victim: str) -> Table:
     return table
 
 
-def _regions(regions: Iterable[RegionSums], victim: str) -> Table:
+def regions(sums: Iterable[RegionSums], victim: str) -> Table:
+    """Each region's shares and load."""
     table = columns("region", "before", "", "while down", "", "recovered", "answers", "most in 1 s")
-    for region in regions:
+    for region in sums:
         recovered = "" if region.share_recovered is None else percent(region.share_recovered)
         table.add_row(
             Text(region.region_id, style="bold red" if region.region_id == victim else ""),
@@ -163,7 +165,8 @@ def _journeys(journeys: Iterable[Journey]) -> Table:
     return table
 
 
-def _left_out(explained: Explained) -> Table:
+def left_out(explained: Explained) -> Table:
+    """Where a request goes, and why nowhere else."""
     table = grid()
     table.add_row(Text(explained.selected or "refused", style="bold green"), "selected")
     for region_id, why in explained.excluded.items():
@@ -171,13 +174,14 @@ def _left_out(explained: Explained) -> Table:
     return table
 
 
-def _events(report: DemoReport) -> Table:
+def events(recorded: Sequence[Mapping[str, Any]]) -> Table:
+    """What was recorded since the fault began."""
     table = grid()
     table.columns[0].justify = "right"
-    events = [event for event in report.events if event["after_fault_ms"] >= 0]
-    for event in events[:SHOWN_EVENTS]:
+    since = [event for event in recorded if event["after_fault_ms"] >= 0]
+    for event in since[:SHOWN_EVENTS]:
         line = " ".join(filter(None, (event["kind"], event["subject"], event["outcome"])))
         table.add_row(f"{event['after_fault_ms']:,.0f} ms", Text(line), Text(short(event["reason"], 42), style="dim"))
-    if len(events) > SHOWN_EVENTS:
-        table.add_row("", f"and {len(events) - SHOWN_EVENTS} more (--json lists all)", "")
+    if len(since) > SHOWN_EVENTS:
+        table.add_row("", f"and {len(since) - SHOWN_EVENTS} more (--json lists all)", "")
     return table

@@ -10,7 +10,7 @@ from functools import cached_property
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .hot import LARGEST, PATH, HotRoute, first_of, raw_route
+from .hot import LARGEST, PATH, HotRoute, raw_route
 
 
 class Shortcut:
@@ -45,9 +45,9 @@ class Accelerated:
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
             hot = self._shortcut.hot
             if hot is not None and not scope["query_string"] and not scope.get("root_path"):
-                headers = first_of(scope["headers"])
-                if hot.takes(headers):
-                    return await hot.serve(headers.get(b"content-type"), scope, receive, send, self.app)
+                kind = hot.takes(scope["headers"])
+                if kind is not None:
+                    return await hot.serve(kind, scope, receive, send, self.app)
         await self.app(scope, receive, send)
 
 

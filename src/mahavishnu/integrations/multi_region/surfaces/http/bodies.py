@@ -20,7 +20,9 @@ from mahavishnu.integrations.multi_region.core.model import (
     RegionCapabilities,
     RoutingStrategy,
     Service,
+    UpstreamProtocol,
 )
+from mahavishnu.integrations.multi_region.core.routes import RouteClass
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, nearest_hint
 from mahavishnu.integrations.multi_region.facts.catalog import find, region_from_catalog
 from mahavishnu.integrations.multi_region.surfaces.world import kinds, law
@@ -28,6 +30,7 @@ from mahavishnu.integrations.multi_region.surfaces.world import kinds, law
 from .problems import NOT_SHOWN, UnknownKeyError
 
 _DAY_S = 86_400
+_ROUTE = RouteClass()
 
 
 class Body(BaseModel):
@@ -121,6 +124,7 @@ class RegionBody(Body):
     current_capacity: kinds.Amount = Field(0, description="Load now, in the unit of max_capacity.")
     cost_multiplier: kinds.Factor = Field(None, description="Price. Default: the catalog's, else 1.")
     health: HealthCheckBody | None = Field(None, description="How it is probed.")
+    protocol: kinds.Protocol = Field(UpstreamProtocol.HTTP1, description="What edges speak to it: http1 or http2.")
 
 
 _FROM_CATALOG = ("name", "provider", "location", "latitude", "longitude", "country", "cost_multiplier", "health_score")
@@ -138,6 +142,7 @@ def region_of(body: RegionBody, defaults: HealthCheck, standing: Region | None =
         "current_capacity": body.current_capacity,
         "capabilities": RegionCapabilities(**body.capabilities.model_dump()),
         "health": _health_of(body, defaults, standing),
+        "protocol": body.protocol,
     }
     if (body.latitude is None) != (body.longitude is None):
         missing = "latitude" if body.latitude is None else "longitude"
@@ -189,6 +194,22 @@ class DeploymentBody(Body):
     weights: kinds.Weights = Field(default_factory=dict, description="Relative share of each region.")
 
 
+class RouteClassBody(Body):
+    """How requests of one kind are carried. Times in seconds."""
+
+    prefix: kinds.Prefix = Field(_ROUTE.prefix, description="Beginning of the path; the first that fits applies.")
+    timeout_s: kinds.Seconds = Field(_ROUTE.timeout_s, description="Seconds for the whole request; 0: no limit.")
+    attempt_timeout_s: kinds.OptionalSeconds = Field(
+        None, description="Seconds without an answer after which another region is asked too. Default: never."
+    )
+    retry_keyed: bool = Field(_ROUTE.retry_keyed, description="Whether an Idempotency-Key lets a request be repeated.")
+    retries: kinds.Retries = Field(_ROUTE.retries, description="Further attempts of a request that may be repeated.")
+
+    def route(self) -> RouteClass:
+        """The route."""
+        return RouteClass(**self.model_dump())
+
+
 class ServiceBody(Body):
     """A service."""
 
@@ -199,6 +220,7 @@ class ServiceBody(Body):
     deployment: DeploymentBody | None = Field(None, description="Where it runs. Default: in every region.")
     priority: kinds.Priority = Field(100, description="Order of shedding: the lowest number is shed last.")
     failback: kinds.Failback = Field(None, description="How it returns to a recovered region.")
+    routes: list[RouteClassBody] = Field(default_factory=list, description="How edges carry its requests.")
 
     def service(self, name: str) -> Service:
         """The service of that name. Raises InvalidInputError when the body names another."""
@@ -214,6 +236,7 @@ class ServiceBody(Body):
             else DeploymentSpec(placed.type, tuple(placed.regions), dict(placed.weights)),
             priority=self.priority,
             failback=self.failback,
+            routes=tuple(route.route() for route in self.routes),
         )
 
 

@@ -7,7 +7,7 @@ is not admitted, a body that is large or whose size is not told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.routing import BaseRoute, Match, Route
@@ -18,7 +18,7 @@ from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 
 from .auth import Authorizer, Role
 from .problems import ProblemError, problem_of
-from .route_body import answer_route
+from .route_body import answer_plain, answer_route
 from .routes import check_content_type, decoded
 
 PATH = "/route"
@@ -27,6 +27,8 @@ DIGITS = 4
 """A body goes a short way when its length in bytes has no more digits; larger ones are read bit by bit, or refused."""
 
 LARGEST = 10**DIGITS - 1
+
+_TYPE = (b"content-type", JSON)
 
 Headers = list[tuple[bytes, bytes]]
 """As ASGI has them: names in lower case."""
@@ -46,29 +48,33 @@ class HotRoute:
         asks = authorizer is not None and not authorizer.is_open(Role.VIEWER)
         self._authorizer = authorizer if asks else None
 
-    def takes(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether a request with these headers may go a short way."""
-        length = headers.get(b"content-length", b"")
-        if len(length) > DIGITS or not length.isdigit():
-            return False
-        return self._authorizer is None or self._admits(self._authorizer, headers.get(b"authorization"))
+    def takes(self, headers: Headers) -> bytes | None:
+        """What the body of a request with these headers is said to be, ``b""`` if it is not said; None: it may not go
+        a short way. Of a header that comes twice, the first counts.
+        """
+        kind = length = authorization = None
+        for name, value in headers:
+            if name == b"content-type":
+                kind = value if kind is None else kind
+            elif name == b"content-length":
+                length = value if length is None else length
+            elif name == b"authorization":
+                authorization = value if authorization is None else authorization
+        if length is None or len(length) > DIGITS or not length.isdigit():
+            return None
+        if self._authorizer is not None and not self._admits(self._authorizer, authorization):
+            return None
+        return b"" if kind is None else kind
 
-    def decide(self, kind: bytes | None, body: bytes) -> bytes:
+    def decide(self, kind: bytes, body: bytes) -> bytes:
         """The answer to a good body, as JSON; ``kind`` is what it is said to be. Raises one of ``Refusal``."""
         if kind != JSON and body:
-            check_content_type("" if kind is None else kind.decode("latin-1"))
-        return answer_route(self._router, decoded(body))
-
-    def reply(self, kind: bytes | None, body: bytes, path: str) -> Reply:
-        """The answer to any body asked for at ``path``. Raises only what is not the request's fault."""
-        try:
-            text = self.decide(kind, body)
-        except Refusal as err:
-            return refuse(err, path)
-        return 200, [(b"content-length", b"%d" % len(text)), (b"content-type", JSON)], text
+            check_content_type(kind.decode("latin-1"))
+        text = answer_plain(self._router, body)
+        return answer_route(self._router, decoded(body)) if text is None else text
 
     async def serve(
-        self, kind: bytes | None, scope: Scope, receive: Receive, send: Send, otherwise: ASGIApp | None = None
+        self, kind: bytes, scope: Scope, receive: Receive, send: Send, otherwise: ASGIApp | None = None
     ) -> None:
         """Read the body and answer over ASGI; a client who has hung up meanwhile needs no answer.
 
@@ -79,8 +85,12 @@ class HotRoute:
             message = await _whole(message, receive)
         if message["type"] != "http.request":
             return
+        status = 200
         try:
-            status, headers, text = self.reply(kind, message.get("body", b""), scope["path"])
+            text = self.decide(kind, message.get("body", b""))
+            headers = [(b"content-length", b"%d" % len(text)), _TYPE]
+        except Refusal as err:
+            status, headers, text = refuse(err, scope["path"])
         except Exception:
             if otherwise is None:
                 raise
@@ -104,11 +114,6 @@ def refuse(error: MultiRegionError | ProblemError, path: str) -> Reply:
     return response.status_code, response.raw_headers, bytes(response.body)
 
 
-def first_of(headers: Headers) -> dict[bytes, bytes]:
-    """The headers by name; of one that comes twice, the first counts."""
-    return dict(reversed(headers))
-
-
 class RawRoute(Route):
     """The first step: stands before the declared route, and takes from it what can be answered without dispatch."""
 
@@ -119,13 +124,14 @@ class RawRoute(Route):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """All, or nothing: whatever is not taken is for the routes that follow."""
         match, found = super().matches(scope)
-        if match is not Match.FULL or scope["query_string"] or not self.hot.takes(first_of(scope["headers"])):
+        if match is not Match.FULL or scope["query_string"] or self.hot.takes(scope["headers"]) is None:
             return Match.NONE, {}
         return match, {**found, "route": self}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
-        await self.hot.serve(first_of(scope["headers"]).get(b"content-type"), scope, receive, send)
+        kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+        await self.hot.serve(kind, scope, receive, send)
 
 
 async def _whole(message: Message, receive: Receive) -> Message:

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from .asgi_shortcut import Shortcut
-from .hot import JSON, PATH, Headers, HotRoute, Refusal, Reply, first_of, refuse
+from .hot import JSON, PATH, Headers, HotRoute, Refusal, Reply, refuse
 
 _URL = PATH.encode()
 
@@ -26,7 +26,7 @@ class HotProtocol(HttpToolsProtocol):
     shortcut: Shortcut
     _hot: HotRoute | None = None
     _under_way = False
-    _kind: bytes | None = None
+    _kind = b""
     _body = b""
     _last = False
     _idle_since: float | None = None
@@ -52,9 +52,9 @@ class HotProtocol(HttpToolsProtocol):
         """Decide which way the request goes."""
         hot = self._hot
         if self.url == _URL and hot is not None and self._is_plain():
-            headers = first_of(self.headers)
-            if hot.takes(headers):
-                self._under_way, self._kind, self._body = True, headers.get(b"content-type"), b""
+            kind = hot.takes(self.headers)
+            if kind is not None:
+                self._under_way, self._kind, self._body = True, kind, b""
                 return
         self._go_long()
 

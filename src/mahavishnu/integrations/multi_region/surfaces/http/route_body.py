@@ -5,12 +5,12 @@ Whatever answers the endpoint, this decides what is a good body and what the ans
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from mahavishnu.integrations.multi_region.core.model import RegionView, RoutingStrategy
-from mahavishnu.integrations.multi_region.core.routing import RoutingDecision
+from mahavishnu.integrations.multi_region.core.routing import nearest_reasoning
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, nearest_hint
 from mahavishnu.integrations.multi_region.shell.router import MAX_CANDIDATES, RegionAwareRouter
 
@@ -25,51 +25,84 @@ MAX_KEPT = 4096
 """Answers that are kept; each holds on to its region as it was, so that no other can have the same id."""
 
 
+# --- the plainest body: a place, and lowest latency ---------------------------------------------
+
+
+class _Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)]
+    longitude: Annotated[float, msgspec.Meta(ge=-180, le=180)]
+
+
+class _Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    user_location: _Place
+
+
+class _Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Nothing that this reads is anything else to ``parse_route_body``; what it does not read may still be good."""
+
+    request_context: _Context
+    strategy: Literal["latency_based"] | None = None
+
+
+_read_plain = msgspec.json.Decoder(_Plain).decode
+
+
 class _Kept(msgspec.Struct, frozen=True):
-    """An answer that holds for every plain decision for the same state of the same region."""
+    """The answer to every request that goes by latency alone to the same state of the same region."""
 
     region: RegionView
-    strategy: RoutingStrategy
     revision: int
     body: bytes
 
-    def answers(self, decision: RoutingDecision) -> bool:
-        """Whether it is this decision's answer too."""
-        return (
-            self.region is decision.region and self.revision == decision.revision and self.strategy is decision.strategy
-        )
-
 
 _kept: dict[int, _Kept] = {}
+
+
+def answer_plain(router: RegionAwareRouter, raw: bytes) -> bytes | None:
+    """The decision as JSON, straight from a body that says no more than a place; None for any other body."""
+    try:
+        place = _read_plain(raw).request_context.user_location
+    except (ValueError, RecursionError):  # it may be wrong, or ask for more: not to be told here
+        return None
+    found = router.route_place(place.latitude, place.longitude)
+    if found is None:
+        return None
+    return _nearest_answer(*found)
+
+
+def _nearest_answer(region: RegionView, revision: int) -> bytes:
+    kept = _kept.get(id(region))
+    if kept is None or kept.region is not region or kept.revision != revision:
+        answer = _answer(region, RoutingStrategy.LATENCY_BASED, nearest_reasoning(region), revision)
+        if len(_kept) >= MAX_KEPT:
+            _kept.clear()
+        kept = _kept[id(region)] = _Kept(region, revision, _ENCODER.encode(answer))
+    return kept.body
+
+
+# --- any body -----------------------------------------------------------------------------------
 
 
 def answer_route(router: RegionAwareRouter, body: Any) -> bytes:
     """The decision for a decoded body, as JSON. Raises InvalidInputError, NoEligibleRegionError."""
     context, strategy, candidates = parse_route_body(body)
     decision = router.route(context, strategy, candidates)
-    if candidates != 1 or not decision.is_plain:
-        return _encoded(decision, candidates)
-    kept = _kept.get(id(decision.region))
-    if kept is None or not kept.answers(decision):
-        if len(_kept) >= MAX_KEPT:
-            _kept.clear()
-        kept = _Kept(decision.region, decision.strategy, decision.revision, _encoded(decision, candidates))
-        _kept[id(decision.region)] = kept
-    return kept.body
-
-
-def _encoded(decision: RoutingDecision, candidates: int) -> bytes:
-    region = decision.region
-    answer = {
-        "selected_region": region.region_id,
-        "endpoint": region.endpoint,
-        "strategy": decision.strategy,
-        "reasoning": decision.reasoning,
-        "revision": decision.revision,
-    }
+    if candidates == 1 and decision.is_plain and decision.strategy is RoutingStrategy.LATENCY_BASED:
+        return _nearest_answer(decision.region, decision.revision)
+    answer = _answer(decision.region, decision.strategy, decision.reasoning, decision.revision)
     if candidates != 1:  # the order of all regions takes a hundred times as long as the best of them
         answer["candidates"] = decision.candidates
     return _ENCODER.encode(answer)
+
+
+def _answer(region: RegionView, strategy: RoutingStrategy, reasoning: str, revision: int) -> dict[str, Any]:
+    return {
+        "selected_region": region.region_id,
+        "endpoint": region.endpoint,
+        "strategy": strategy,
+        "reasoning": reasoning,
+        "revision": revision,
+    }
 
 
 def parse_route_body(body: Any) -> tuple[Any, Any, Any]:

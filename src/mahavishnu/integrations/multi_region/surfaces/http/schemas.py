@@ -13,6 +13,7 @@ from mahavishnu.integrations.multi_region.core.model import (
     Phase,
     ProbeKind,
     RoutingStrategy,
+    UpstreamProtocol,
 )
 
 from .problems import NOT_SHOWN
@@ -83,6 +84,7 @@ class RegionAnswer(Answer):
     capacity_utilization: float = Field(description="Load in percent of max_capacity.")
     cost_multiplier: float = Field(description="Price; 1.0 is the provider's reference region.")
     health: HealthCheckAnswer | None = Field(description="How it is probed; null: as the server's settings say.")
+    protocol: UpstreamProtocol = Field(description="What edges speak to it.")
 
 
 class RegisteredAnswer(RegionAnswer):

@@ -108,6 +108,16 @@ class DeploymentAnswer(Answer):
     weights: dict[str, float]
 
 
+class RouteClassAnswer(Answer):
+    """How requests of one kind are carried. Times in seconds."""
+
+    prefix: str = Field(description="Beginning of the path; the first that fits applies.")
+    timeout_s: float = Field(description="For the whole request; 0: no limit.")
+    attempt_timeout_s: float | None = Field(description="After which another region is asked too; null: never.")
+    retry_keyed: bool = Field(description="Whether an Idempotency-Key lets a request be repeated.")
+    retries: int = Field(description="Further attempts of a request that may be repeated.")
+
+
 class ServiceAnswer(Answer):
     """A declared service."""
 
@@ -119,6 +129,7 @@ class ServiceAnswer(Answer):
     priority: int
     failback: FailbackMode | None = Field(description="As declared; null: the default, which is failback_mode.")
     failback_mode: FailbackMode = Field(description="What holds.")
+    routes: list[RouteClassAnswer] = Field(description="How edges carry its requests; none: as by default.")
 
 
 class PolicyAnswer(Answer):
@@ -215,6 +226,9 @@ class StatusAnswer(Answer):
     regions: list[RegionViewAnswer]
     routing: RoutingStats
     failovers: FailoverStats
+    traffic: dict[str, float] = Field(
+        description="Requests/s that each region gets from all edges, as they last reported; empty: none did."
+    )
 
 
 # --- declaring and acting ---------------------------------------------------------------------
@@ -252,6 +266,9 @@ class FailoverAnswer(Answer):
     load: float = Field(description="Load that moves, in requests/s.")
     excluded: dict[str, str] = Field(description="Why each other region takes none.")
     revision: int
+    rtt_ms: dict[str, float] | None = Field(
+        None, description="Round trip in ms to expect from the region that leaves to each that takes load; of a plan."
+    )
     event_id: str | None = None
     cause: Cause | None = None
     started_at: float | None = Field(None, description="Seconds since the epoch.")

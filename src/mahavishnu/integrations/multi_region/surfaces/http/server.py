@@ -31,6 +31,7 @@ from .batch import Batches
 from .data import Data
 from .deployments import Deployments
 from .documents import complete, components_of
+from .edges import Edges
 from .params import known_parameters_only
 from .problems import problem_of_status
 from .routes import Doors
@@ -115,6 +116,7 @@ def _add_routes(
     Data(system).add_to(v1)
     Batches(system.router).add_to(v1)
     Deployments(system).add_to(v1)
+    Edges(system).add_to(v1)
     Telemetry(system, metrics).add_to(server, anybody)
     streams.add_to(server)
     for doors in (v1, server, anybody):

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from mahavishnu.integrations.multi_region.adapters.sinks.metrics import (
+    EdgeFigures,
     MetricsSink,
     MetricsSnapshot,
     RegionFigures,
@@ -18,9 +19,11 @@ from mahavishnu.integrations.multi_region.adapters.sinks.metrics import (
 from mahavishnu.integrations.multi_region.core.model import RegionView
 from mahavishnu.integrations.multi_region.core.safety import in_service
 from mahavishnu.integrations.multi_region.errors import UnavailableError
+from mahavishnu.integrations.multi_region.shell.steering import EdgeOverview
 from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 
 from .auth import Role
+from .edges import edges_seen
 from .routes import Doors
 from .schemas_v1 import HealthzAnswer, ReadyzAnswer
 
@@ -31,6 +34,7 @@ class Telemetry:
     """``/healthz``, ``/readyz`` and ``/metrics``. ``sink``: the one that the system was given, for events by kind."""
 
     def __init__(self, system: MultiRegionSystem, sink: MetricsSink | None) -> None:
+        self._system = system
         self._manager = system.region_manager
         self._router = system.router
         self._handler = system.failure_handler
@@ -75,13 +79,26 @@ class Telemetry:
             events={} if self._sink is None else dict(self._sink.events),
             failovers=failovers["total_failovers"],
             failover_seconds=failovers["total_duration_ms"] / 1000.0,
+            edges=self._edges(),
         )
+
+    def _edges(self) -> tuple[EdgeFigures, ...]:
+        seen = edges_seen(self._system)
+        ids = dict.fromkeys([*self._manager.edges, *seen])
+        return tuple(_edge_figures(edge_id, seen.get(edge_id)) for edge_id in ids)
 
 
 class _PlainText(Response):
     """Text, for the OpenAPI document."""
 
     media_type = "text/plain"
+
+
+def _edge_figures(edge_id: str, seen: EdgeOverview | None) -> EdgeFigures:
+    if seen is None:
+        return EdgeFigures(edge_id)
+    astray = sum(len(regions) for regions in seen.astray.values())
+    return EdgeFigures(edge_id, seen.connected, seen.synced, len(seen.rejections), astray, dict(seen.rates))
 
 
 def _figures(view: RegionView) -> RegionFigures:

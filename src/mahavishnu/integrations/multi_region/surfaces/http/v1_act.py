@@ -146,7 +146,7 @@ class Acting:
             "to_region": plan.target,
             "strategy": body.strategy,
             "reason": body.reason,
-            **{name: getattr(plan, name) for name in ("shares", "shed", "load", "excluded", "revision")},
+            **{name: getattr(plan, name) for name in ("shares", "shed", "load", "excluded", "revision", "rtt_ms")},
         }
 
     def _override(self, asked: OverrideBody | None, by: str) -> BreakGlass | None:

@@ -18,6 +18,7 @@ from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 from .api import region_at
 from .auth import Role
 from .documents import inline_schema, json_body
+from .edges import traffic_by_region
 from .problems import not_found
 from .route_body import parse_route_body
 from .routes import Doors, StrictRequest
@@ -44,6 +45,7 @@ class Looking:
     """The endpoints that only look."""
 
     def __init__(self, system: MultiRegionSystem, version: str) -> None:
+        self._system = system
         self._manager = system.region_manager
         self._router = system.router
         self._handler = system.failure_handler
@@ -131,6 +133,7 @@ class Looking:
             "regions": await self.regions(),
             "routing": self._router.get_routing_stats(),
             "failovers": self._handler.get_failover_stats(),
+            "traffic": traffic_by_region(self._system),
         }
 
 

@@ -29,6 +29,7 @@ from mahavishnu.integrations.multi_region.errors import InvalidInputError, neare
 from mahavishnu.integrations.multi_region.facts.catalog import all_regions, find, region_from_catalog
 from mahavishnu.integrations.multi_region.facts.places import countries
 
+from .carrying import build_edge, claimed_twice, edge_flaws, route_flaws, routes
 from .kinds import ID_PATTERN
 from .law import policy_rules
 from .nodes import MISSING, Flaw, Loc
@@ -48,16 +49,23 @@ def build_world(shaped: Shaped, data: Any, defaults: HealthCheck, line: Lines) -
     ``data``: the document as written.
     """
     flaws = [*islice(_repeated(data, line), MAX_FLAWS), *islice(_references(data), MAX_FLAWS)]
-    regions = []
+    flaws += islice(claimed_twice(data, line), MAX_FLAWS)
+    regions: list[Region] = []
     for position, entry in shaped.regions.items():
         found = [replace(flaw, loc=("regions", position, *flaw.loc)) for flaw in _region_flaws(entry, defaults)]
         flaws += found
         if not found:
             regions.append(_region(entry, defaults))
     flaws += [flaw for position, entry in shaped.policies.items() for flaw in _policy_flaws(entry, position)]
+    flaws += [flaw for position, entry in shaped.services.items() for flaw in route_flaws(entry, position)]
+    flaws += [flaw for position, entry in shaped.edges.items() for flaw in edge_flaws(entry, position)]
     services = tuple(_service(entry) for entry in shaped.services.values())
-    policies = () if flaws else tuple(_policy(entry) for entry in shaped.policies.values())
-    return World(tuple(regions), services, policies, _limits(shaped.safety)), flaws
+    if flaws:
+        return World(tuple(regions), services), flaws
+    policies = tuple(_policy(entry) for entry in shaped.policies.values())
+    places = {region.region_id: region for region in regions}
+    edges = tuple(build_edge(entry, places.get(entry.region or "")) for entry in shaped.edges.values())
+    return World(tuple(regions), services, policies, _limits(shaped.safety), edges), flaws
 
 
 # --- regions -----------------------------------------------------------------------------------
@@ -104,6 +112,7 @@ def _region(entry: RegionEntry, defaults: HealthCheck) -> Region:
     given["current_capacity"] = entry.current_capacity
     given["health"] = _health(entry, defaults)
     given["endpoint"] = entry.endpoint
+    given["protocol"] = entry.protocol
     if find(entry.id, entry.provider) is not None:
         return region_from_catalog(entry.id, **given)
     return Region(entry.id, **{"name": entry.id, **given})
@@ -142,6 +151,7 @@ def _service(entry: ServiceEntry) -> Service:
         deployment=None if entry.deployment is None else _deployment(entry.deployment),
         priority=entry.priority,
         failback=entry.failback,
+        routes=routes(entry),
     )
 
 
@@ -186,7 +196,7 @@ def _limits(entry: SafetyEntry) -> SafetyLimits:
 
 def _names(data: Any, section: str) -> list[tuple[Loc, str]]:
     """What the entries of a section are called, with the path of the key that says so."""
-    key = "id" if section == "regions" else "name"
+    key = "id" if section in ("regions", "edges") else "name"
     found: list[tuple[Loc, str]] = []
     for position, raw in entries(data, section).items():
         name, own_id = raw.get(key), raw.get("id")
@@ -198,7 +208,7 @@ def _names(data: Any, section: str) -> list[tuple[Loc, str]]:
 
 
 def _repeated(data: Any, line: Lines) -> Iterator[Flaw]:
-    for section in ("regions", "services", "policies"):
+    for section in ("regions", "services", "policies", "edges"):
         first: dict[str, Loc] = {}
         for loc, name in _names(data, section):
             if name in first:
@@ -212,6 +222,8 @@ def _references(data: Any) -> Iterator[Flaw]:
     policies = {name: None for _, name in _names(data, "policies")}
     for position, policy in entries(data, "policies").items():
         yield from _unknown(policy.get("allowed_regions"), regions, ("policies", position, "allowed_regions"))
+    for position, edge in entries(data, "edges").items():
+        yield from _unknown([edge.get("region")], regions, ("edges", position, "region"), single=True)
     for position, service in entries(data, "services").items():
         loc: Loc = ("services", position)
         yield from _unknown([service.get("policy")], policies, (*loc, "policy"), single=True)

@@ -15,6 +15,15 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
+from mahavishnu.integrations.multi_region.core.carrying import (
+    LONGEST_S,
+    MOST_HOPS,
+    MOST_RETRIES,
+    check_prefix,
+    parse_cidr,
+    parse_listen,
+)
+from mahavishnu.integrations.multi_region.core.edges import ClientPlace
 from mahavishnu.integrations.multi_region.core.model import (
     CloudProvider,
     ComplianceFramework,
@@ -24,6 +33,7 @@ from mahavishnu.integrations.multi_region.core.model import (
     ProbeKind,
     Region,
     RoutingStrategy,
+    UpstreamProtocol,
     parse_enum,
 )
 from mahavishnu.integrations.multi_region.core.validation import check_endpoint, validate_region
@@ -37,6 +47,9 @@ HOST_PATTERN = r"^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z
 HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"
 URL_PATTERN = r"^(https?|tcp)://[^\s/?#@]+([/?#]\S*)?$"
 PATH_PATTERN = r"^/[^\s#]*$"
+PREFIX_PATTERN = r"^/[^\s?#]*$"
+LISTEN_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
+CIDR_PATTERN = r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"
 _MOST = 1e12
 
 
@@ -101,6 +114,12 @@ def _lasting(value: object) -> DeploymentType:
     return found
 
 
+def _listen(value: object) -> str:
+    """An address to listen on, as written."""
+    parse_listen(value)
+    return str(value)
+
+
 _T = TypeVar("_T")
 
 
@@ -144,6 +163,9 @@ Host = Annotated[str, _text(_HOST, 253, HOST_PATTERN), _shape(253, HOST_PATTERN)
 _HEADER = "a header's name, such as X-Probe"
 HeaderName = Annotated[str, _text(_HEADER, 100, HEADER_PATTERN), _shape(100, HEADER_PATTERN)]
 HeaderValue = Annotated[str, _text("a header's value, on one line", 4000), _shape(4000)]
+Prefix = Annotated[str, PlainValidator(check_prefix), _shape(2000, PREFIX_PATTERN)]
+Listen = Annotated[str, PlainValidator(_listen), _shape(60, LISTEN_PATTERN)]
+Cidr = Annotated[str, PlainValidator(parse_cidr), _shape(60, CIDR_PATTERN)]
 Country = Annotated[str | None, PlainValidator(_country), _shape(2, "^[A-Z]{2}$")]
 
 # --- one of a few ------------------------------------------------------------------------------
@@ -156,6 +178,8 @@ Locality = Annotated[LocalityLevel, _member(LocalityLevel), _members(LocalityLev
 Deployment = Annotated[
     DeploymentType, PlainValidator(_lasting), WithJsonSchema({"type": "string", "enum": list(_LASTING)})
 ]
+Protocol = Annotated[UpstreamProtocol, _member(UpstreamProtocol), _members(UpstreamProtocol)]
+PlaceOfClients = Annotated[ClientPlace, _member(ClientPlace), _members(ClientPlace)]
 Kind = Annotated[ProbeKind | None, _member(ProbeKind), _members(ProbeKind)]
 _FLAG_SCHEMA = WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["yes", "no", "on", "off"]}]})
 Flag = Annotated[bool, PlainValidator(units.parse_flag), _FLAG_SCHEMA]
@@ -175,6 +199,13 @@ _COUNT = _check("a whole number from 1 to 1000", 1, 1000, whole=True)
 Count = Annotated[int, PlainValidator(_COUNT), _span(1, 1000, "integer")]
 OptionalCount = Annotated[int | None, PlainValidator(_COUNT), _span(1, 1000, "integer")]
 Leak = Annotated[float | None, PlainValidator(_check("a number from 1 to 1000", 1, 1000)), _span(1, 1000)]
+_HOPS = _check(f"a whole number from 0 to {MOST_HOPS}", 0, MOST_HOPS, whole=True)
+Hops = Annotated[int, PlainValidator(_HOPS), _span(0, MOST_HOPS, "integer")]
+_RETRIES = _check(f"a whole number from 0 to {MOST_RETRIES}", 0, MOST_RETRIES, whole=True)
+Retries = Annotated[int, PlainValidator(_RETRIES), _span(0, MOST_RETRIES, "integer")]
+Seconds = Annotated[float, PlainValidator(_check("a number of seconds, 0 or more", 0, LONGEST_S)), _span(0, LONGEST_S)]
+_MORE_SECONDS = PlainValidator(_check("a number of seconds above 0", 0, LONGEST_S, above=True))
+OptionalSeconds = Annotated[float | None, _MORE_SECONDS, _over(LONGEST_S)]
 _PRIORITY = _check("a whole number from 0 to 1000000; the lowest is shed last", 0, 1e6, whole=True)
 Priority = Annotated[int, PlainValidator(_PRIORITY), _span(0, 1e6, "integer")]
 
@@ -186,6 +217,7 @@ Duration = Annotated[float, _longer, _DURATION_SCHEMA]
 OptionalDuration = Annotated[float | None, _longer, _DURATION_SCHEMA]
 _pause = PlainValidator(partial(units.parse_duration, least_s=0))
 Interval = Annotated[float | None, PlainValidator(partial(units.parse_duration, least_s=0.01)), _DURATION_SCHEMA]
+Pause = Annotated[float, _pause, _DURATION_SCHEMA]
 OptionalPause = Annotated[float | None, _pause, _DURATION_SCHEMA]
 Share = Annotated[float, PlainValidator(units.parse_share), _either(units.SHARE_PATTERN, 0, 1)]
 Status = Annotated[
@@ -199,6 +231,8 @@ Labels = Annotated[list[Label], _ONCE, _UNIQUE]
 Frameworks = Annotated[list[Framework], _ONCE, _UNIQUE]
 RegionIds = Annotated[list[Id], _SOME_REGION, _ONCE, _UNIQUE_SOME]
 OptionalRegionIds = Annotated[list[Id] | None, _SOME_REGION, _ONCE, _UNIQUE_SOME]
+_SOME_CIDR = AfterValidator(partial(_at_least_one, "at least one block of addresses, such as 192.0.2.0/24"))
+Cidrs = Annotated[list[Cidr], _SOME_CIDR, _ONCE, _UNIQUE_SOME]
 Statuses = Annotated[list[Status] | None, _SOME_STATUS, _UNIQUE_SOME]
 Headers = Annotated[dict[HeaderName, HeaderValue], Field(json_schema_extra={"additionalProperties": False})]
 Weights = Annotated[dict[Id, Amount], Field(json_schema_extra={"additionalProperties": False})]

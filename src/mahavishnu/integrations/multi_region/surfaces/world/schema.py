@@ -12,15 +12,23 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from mahavishnu.integrations.multi_region.core.model import LocalityLevel, RoutingStrategy, SafetyLimits
+from mahavishnu.integrations.multi_region.core.edges import DEFAULT_LISTEN, ClientPlace
+from mahavishnu.integrations.multi_region.core.model import (
+    LocalityLevel,
+    RoutingStrategy,
+    SafetyLimits,
+    UpstreamProtocol,
+)
+from mahavishnu.integrations.multi_region.core.routes import RouteClass
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
 from . import kinds, law
 
-PLANNED_KEYS = ("edges", "areas", "storage")
+PLANNED_KEYS = ("areas", "storage")
 """Top-level keys that the format keeps for later releases; this one refuses them by name."""
 
 _LIMITS = SafetyLimits()
+_ROUTE = RouteClass()
 
 
 class Entry(BaseModel):
@@ -78,6 +86,9 @@ class RegionEntry(Entry):
     health_score: kinds.Score = Field(None, description="Score 0..100 that counts until probes have spoken.")
     current_capacity: kinds.Amount = Field(0, description="Load now, in the unit of max_capacity.")
     health: HealthEntry = Field(default_factory=HealthEntry, description="How it is probed.")
+    protocol: kinds.Protocol = Field(
+        UpstreamProtocol.HTTP1, description="What edges speak to it: http1, or http2 without negotiation."
+    )
 
 
 class DeploymentEntry(Entry):
@@ -88,6 +99,20 @@ class DeploymentEntry(Entry):
     weights: kinds.Weights = Field(
         default_factory=dict, description="Relative share of each region; one that is not named gets none."
     )
+
+
+class RouteEntry(Entry):
+    """How requests of one kind are carried."""
+
+    prefix: kinds.Prefix = Field(_ROUTE.prefix, description="Beginning of the path; the first route that fits applies.")
+    timeout: kinds.Pause = Field(_ROUTE.timeout_s, description="Time for the whole request; 0 for no limit.")
+    attempt_timeout: kinds.OptionalDuration = Field(
+        None, description="After this time without an answer another region is asked too. Default: never."
+    )
+    retry_keyed: kinds.Flag = Field(
+        _ROUTE.retry_keyed, description="Whether a request with an Idempotency-Key may be sent again."
+    )
+    retries: kinds.Retries = Field(_ROUTE.retries, description="Further attempts of a request that may be sent again.")
 
 
 class ServiceEntry(Entry):
@@ -102,6 +127,7 @@ class ServiceEntry(Entry):
     failback: kinds.Failback = Field(
         None, description="How it returns to a recovered region. Default: manual for active-passive, else auto."
     )
+    routes: list[RouteEntry] = Field(default_factory=list, description="How edges carry its requests.")
 
 
 class PolicyEntry(Entry):
@@ -140,6 +166,30 @@ class SafetyEntry(Entry):
     )
 
 
+class NetworkEntry(Entry):
+    """Clients known by their addresses."""
+
+    name: kinds.Id = Field(description="What the network is called.")
+    cidrs: kinds.Cidrs = Field(description="Its blocks of addresses.")
+    latitude: kinds.Latitude = Field(description="Degrees north.")
+    longitude: kinds.Longitude = Field(description="Degrees east.")
+    country: kinds.Country = Field(None, description="ISO 3166-1 alpha-2 code. Default: not known.")
+
+
+class EdgeEntry(Entry):
+    """One edge: a proxy that carries traffic."""
+
+    id: kinds.Id = Field(description="The edge's name.")
+    region: kinds.OptionalId = Field(None, description="Stands at the place of this declared region.")
+    latitude: kinds.Latitude = Field(None, description="Degrees north, unless region is given.")
+    longitude: kinds.Longitude = Field(None, description="Degrees east, unless region is given.")
+    country: kinds.Country = Field(None, description="ISO 3166-1 alpha-2 code. Default: the region's.")
+    listen: kinds.Listen = Field(DEFAULT_LISTEN, description="Address and port for clients.")
+    client_place: kinds.PlaceOfClients = Field(ClientPlace.EDGE, description="How it tells where a client is.")
+    networks: list[NetworkEntry] = Field(default_factory=list, description="Clients by address, for cidr.")
+    trusted_hops: kinds.Hops = Field(0, description="Proxies in front whose X-Forwarded-For is believed.")
+
+
 class WorldEntry(Entry):
     """Everything that one world file declares."""
 
@@ -148,6 +198,7 @@ class WorldEntry(Entry):
     services: list[ServiceEntry] = Field(default_factory=list, description="The services.")
     policies: list[PolicyEntry] = Field(default_factory=list, description="The data placement policies.")
     safety: SafetyEntry = Field(default_factory=SafetyEntry, description="Limits to automation.")
+    edges: list[EdgeEntry] = Field(default_factory=list, description="The edges that carry traffic.")
 
 
 ENTRIES: dict[tuple[str, ...], type[Entry]] = {
@@ -156,8 +207,11 @@ ENTRIES: dict[tuple[str, ...], type[Entry]] = {
     ("regions", "health"): HealthEntry,
     ("services",): ServiceEntry,
     ("services", "deployment"): DeploymentEntry,
+    ("services", "routes"): RouteEntry,
     ("policies",): PolicyEntry,
     ("safety",): SafetyEntry,
+    ("edges",): EdgeEntry,
+    ("edges", "networks"): NetworkEntry,
 }
 """The model of each mapping, by its path without the positions in lists."""
 

@@ -15,7 +15,17 @@ from pydantic_core import ErrorDetails
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, nearest_hint
 
 from .nodes import MISSING, Flaw, Loc
-from .schema import ENTRIES, PLANNED_KEYS, Entry, PolicyEntry, RegionEntry, SafetyEntry, ServiceEntry, WorldEntry
+from .schema import (
+    ENTRIES,
+    PLANNED_KEYS,
+    EdgeEntry,
+    Entry,
+    PolicyEntry,
+    RegionEntry,
+    SafetyEntry,
+    ServiceEntry,
+    WorldEntry,
+)
 
 MAX_FLAWS = 200
 """More are counted, not listed."""
@@ -29,6 +39,7 @@ class Shaped:
     services: Mapping[int, ServiceEntry] = field(default_factory=dict)
     policies: Mapping[int, PolicyEntry] = field(default_factory=dict)
     safety: SafetyEntry = field(default_factory=SafetyEntry)
+    edges: Mapping[int, EdgeEntry] = field(default_factory=dict)
 
 
 def check_shape(data: Any) -> tuple[Shaped, list[Flaw]]:
@@ -42,7 +53,11 @@ def check_shape(data: Any) -> tuple[Shaped, list[Flaw]]:
             flaws.append(Flaw((), f"{len(details) - MAX_FLAWS} more problems", "to be seen when these are mended"))
         return _salvage(data), flaws
     return Shaped(
-        dict(enumerate(world.regions)), dict(enumerate(world.services)), dict(enumerate(world.policies)), world.safety
+        dict(enumerate(world.regions)),
+        dict(enumerate(world.services)),
+        dict(enumerate(world.policies)),
+        world.safety,
+        dict(enumerate(world.edges)),
     ), []
 
 
@@ -54,6 +69,7 @@ def _salvage(data: Any) -> Shaped:
         _good(RegionEntry, entries(data, "regions")),
         _good(ServiceEntry, entries(data, "services")),
         _good(PolicyEntry, entries(data, "policies")),
+        edges=_good(EdgeEntry, entries(data, "edges")),
     )
 
 

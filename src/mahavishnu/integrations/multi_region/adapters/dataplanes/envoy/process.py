@@ -87,7 +87,7 @@ class EnvoyProcess:
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
         if self.pid is not None and self._child is not None:
-            await self._drain()
+            await drain(self.admin, self._start.drain_s)
             await _end(self._child)
         await self.admin.close()
 
@@ -98,7 +98,10 @@ class EnvoyProcess:
         if start.log_path is not None:
             arguments += ["--log-path", str(start.log_path)]
         try:
-            self._child = await asyncio.create_subprocess_exec(str(start.envoy.path), *arguments)
+            # In a session of its own: Ctrl-C at the keyboard is for us, and requests are let finish first.
+            self._child = await asyncio.create_subprocess_exec(
+                str(start.envoy.path), *arguments, start_new_session=True
+            )
         except OSError as err:
             raise UnavailableError(f"{start.envoy.path} cannot be started: {err}") from err
 
@@ -119,20 +122,22 @@ class EnvoyProcess:
                 log.error("envoy not started", error=str(err))
                 await asyncio.sleep(_PAUSES_S[-1])
 
-    async def _drain(self) -> None:
-        """Wait for requests in flight, no longer than was said."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._start.drain_s
-        try:
-            await self.admin.drain()
-            while loop.time() < deadline and self.pid is not None and await self._in_flight():
-                await asyncio.sleep(_LOOK_S)
-        except UnavailableError as err:
-            log.warning("envoy not drained", error=str(err))
 
-    async def _in_flight(self) -> int:
-        report = read_report("", await self.admin.clusters())
-        return sum(host.in_flight for hosts in report.classes.values() for host in hosts)
+async def drain(admin: Admin, drain_s: float) -> None:
+    """Wait until an Envoy has no request in flight, no longer than ``drain_s``."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + drain_s
+    try:
+        await admin.drain()
+        while loop.time() < deadline and await _in_flight(admin):
+            await asyncio.sleep(_LOOK_S)
+    except UnavailableError as err:
+        log.warning("envoy not drained", error=str(err))
+
+
+async def _in_flight(admin: Admin) -> int:
+    report = read_report("", await admin.clusters())
+    return sum(host.in_flight for hosts in report.classes.values() for host in hosts)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -1,0 +1,236 @@
+"""The agent beside one Envoy: starts it, keeps it running, tells what it holds, and remembers what it last held.
+
+An Envoy that starts while no controller answers gets its last good configuration from a server of the agent's own, and
+is handed over to the controllers as soon as one of them answers: the same stream protocol, no second process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport
+from mahavishnu.integrations.multi_region.errors import MultiRegionError, UnavailableError
+
+from . import last_good
+from .admin import Admin, read_report
+from .binary import Envoy
+from .process import EnvoyProcess, Start, drain
+from .server import AdsServer
+
+REPORT_S = 1.0
+SAVE_S = 5.0
+EASE = 20.0
+"""What asks Envoy a lot waits this many times as long as the question took before it asks again."""
+
+READY_S = 60.0
+REACH_S = 1.0
+_LOOK_S = 0.25
+
+Take = Callable[[EdgeReport], Awaitable[None]]
+"""Who is told what an edge holds."""
+
+Bootstrap = Callable[[str, str], Mapping[str, Any]]
+"""Makes a bootstrap of two sockets' paths: the admin interface's and the agent's own server's."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What one agent is to run.
+
+    ``controllers``: host and port of each. ``state_dir``: where the last good configuration is kept between starts.
+    ``threads``: Envoy's workers. ``log_path``: of Envoy; None: our own standard error.
+    """
+
+    edge_id: str
+    controllers: tuple[tuple[str, int], ...]
+    envoy: Envoy
+    state_dir: Path
+    bootstrap: Bootstrap
+    threads: int = 1
+    log_path: Path | None = None
+    drain_s: float = 5.0
+
+    @property
+    def last_good(self) -> Path:
+        """The file of the last good configuration."""
+        return self.state_dir / f"{self.edge_id}.last-good.json.gz"
+
+    @property
+    def pid_file(self) -> Path:
+        """Names the process that runs, so that the next agent can relieve it."""
+        return self.state_dir / f"{self.edge_id}.pid"
+
+
+class EdgeAgent:
+    """Runs one Envoy from ``start`` to ``close``."""
+
+    def __init__(self, orders: Orders, take: Take | None = None) -> None:
+        self._orders = orders
+        self._take = take
+        self._run_dir = Path(tempfile.mkdtemp(prefix="mr-edge-"))
+        start = Start(
+            envoy=orders.envoy,
+            bootstrap=orders.bootstrap(str(self._run_dir / "admin.sock"), str(self._run_dir / "xds.sock")),
+            run_dir=self._run_dir,
+            threads=orders.threads,
+            log_path=orders.log_path,
+            drain_s=orders.drain_s,
+        )
+        self.process = EnvoyProcess(start)
+        self._relay: AdsServer | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def pid(self) -> int | None:
+        """Envoy's process as it runs now."""
+        return self.process.pid
+
+    @property
+    def on_its_own(self) -> bool:
+        """Whether it runs on what it last held, since no controller has answered yet."""
+        return self._relay is not None
+
+    async def start(self) -> None:
+        """Start Envoy and wait until it serves. Raises UnavailableError when it does not."""
+        self._orders.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not await reachable(self._orders.controllers):
+            await self._start_relay()
+        await self.process.start()
+        loops = [self._report_forever(), self._save_forever(), self._hand_over(), self._relieve()]
+        self._tasks = [asyncio.create_task(loop, name=f"edge {self._orders.edge_id}") for loop in loops]
+
+    async def ready(self, timeout_s: float = READY_S) -> None:
+        """Wait until Envoy serves. Raises UnavailableError when it does not within ``timeout_s``."""
+        await self.process.ready(timeout_s)
+
+    async def close(self) -> None:
+        """Let requests in flight finish, end Envoy, clear up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(MultiRegionError, OSError):
+            await self._save()
+        await self.process.stop()
+        await self._stop_relay()
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+        self._orders.pid_file.unlink(missing_ok=True)
+
+    # --- starting without controllers -----------------------------------------------------------
+
+    async def _start_relay(self) -> None:
+        snapshot = await asyncio.to_thread(last_good.load, self._orders.last_good)
+        if snapshot is None:
+            log.warning("no controller answers, and nothing was kept to start from", edge=self._orders.edge_id)
+            return
+        self._relay = AdsServer(f"unix:{self._run_dir / 'xds.sock'}")
+        await self._relay.start()
+        self._relay.publish({self._orders.edge_id: snapshot})
+        log.warning("no controller answers: the edge starts from what it last held", edge=self._orders.edge_id)
+
+    async def _hand_over(self) -> None:
+        """Once a controller answers, the edge is its own again."""
+        while self._relay is not None:
+            if await reachable(self._orders.controllers):
+                await self._stop_relay()
+                log.info("a controller answers: the edge follows it", edge=self._orders.edge_id)
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _stop_relay(self) -> None:
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            await relay.stop()
+
+    async def _relieve(self) -> None:
+        """End the Envoy that an agent before this one left running, once this one serves in its place."""
+        try:
+            left = json.loads(self._orders.pid_file.read_text())
+        except (OSError, ValueError):
+            left = None
+        await self.process.ready(READY_S)
+        self._orders.pid_file.write_text(json.dumps({"pid": self.pid, "run_dir": str(self._run_dir)}))
+        if left is None or not _is_ours(left["pid"], left["run_dir"]):
+            return
+        async with Admin(f"{left['run_dir']}/admin.sock") as admin:
+            await drain(admin, self._orders.drain_s)
+        with suppress(ProcessLookupError):
+            os.kill(left["pid"], signal.SIGTERM)
+        shutil.rmtree(left["run_dir"], ignore_errors=True)
+
+    # --- telling and remembering ------------------------------------------------------------------
+
+    async def _report_forever(self) -> None:
+        while True:
+            pause = REPORT_S
+            with suppress(UnavailableError):
+                pause = await self._timed(self._report(), REPORT_S)
+            await asyncio.sleep(pause)
+
+    async def _report(self) -> None:
+        clusters = await self.process.admin.clusters()
+        if self._take is not None:
+            await self._take(read_report(self._orders.edge_id, clusters, self._orders.envoy.version))
+
+    async def _save_forever(self) -> None:
+        while True:
+            pause = SAVE_S
+            try:
+                pause = await self._timed(self._save(), SAVE_S)
+            except UnavailableError:
+                pass  # it is not up yet, or starting again
+            except OSError as err:
+                log.error("last good configuration not kept", edge=self._orders.edge_id, error=str(err))
+            await asyncio.sleep(pause)
+
+    async def _save(self) -> None:
+        """Keep what is in force; nothing in force is no news."""
+        dump = await self.process.admin.config()
+        resources = last_good.in_force(dump)
+        if resources:
+            await asyncio.to_thread(last_good.save, self._orders.last_good, resources)
+
+    async def _timed(self, work: Awaitable[None], least_s: float) -> float:
+        """Do it; how long to wait until it is done again."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await work
+        return max(least_s, EASE * (loop.time() - began))
+
+
+async def reachable(controllers: tuple[tuple[str, int], ...]) -> bool:
+    """Whether any of them takes a connection."""
+    return any(await asyncio.gather(*(_answers(*address) for address in controllers)))
+
+
+async def _answers(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(REACH_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+def _is_ours(pid: int, run_dir: str) -> bool:
+    """Whether a process is an Envoy that was started from that folder."""
+    try:
+        return f"{run_dir}/bootstrap.json".encode() in Path("/proc", str(int(pid)), "cmdline").read_bytes()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,177 @@
+"""Where the regions of a class are: its tiers as priorities, its shares as weights, each region a locality.
+
+Much of a plan is endpoints, and they change most often. So each locality is serialised once and kept, and a class is
+its localities' bytes, one after another: what its message would be as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from urllib.parse import urlsplit
+
+from mahavishnu.integrations.multi_region.core.targets import Target as Location, literal_address, parse_target
+from mahavishnu.integrations.multi_region.core.traffic import Standing, Target, TrafficClass
+from mahavishnu.integrations.multi_region.errors import InvalidInputError
+
+from .parts import METADATA, Addresses, Problem
+from .proto import message
+from .resources import ENDPOINTS, Resource
+
+MOST_TIERS = 128
+MOST_WEIGHT = 2**24
+"""So that a tier of 255 regions stays within the 2**32 - 1 that Envoy adds up."""
+
+_MATCH = "envoy.transport_socket_match"
+_HEALTH = {Standing.SERVING: 1, Standing.DRAINING: 3, Standing.OUT: 2}  # HEALTHY, DRAINING, UNHEALTHY
+_CLUSTER_NAME, _ENDPOINTS, _POLICY = b"\x0a", b"\x12", b"\x22"  # fields 1, 2 and 4 of ClusterLoadAssignment
+
+
+def host_names(classes: Iterable[TrafficClass]) -> frozenset[str]:
+    """The hosts of endpoints that have to be looked up."""
+    found = {location.host for kind in classes for target in kind.targets if (location := located(target.endpoint))}
+    return frozenset(host for host in found if literal_address(host) is None)
+
+
+@lru_cache(maxsize=16_384)
+def located(endpoint: str) -> Location | None:
+    """Where an endpoint's URL leads, None when it leads nowhere that an edge can go."""
+    try:
+        found = parse_target(endpoint)
+    except InvalidInputError:
+        return None
+    return found if found.scheme in ("http", "https") and 1 <= found.port <= 65535 else None
+
+
+def encryption(target: Target) -> str | None:
+    """Whether an edge encrypts what it sends to a region: ``verified`` or ``unverified`` TLS, None for not at all."""
+    location = located(target.endpoint)
+    if location is None or location.scheme != "https":
+        return None
+    return "verified" if target.check.verify_tls else "unverified"
+
+
+def build_endpoints(
+    kind: TrafficClass, addresses: Addresses, unwatched: frozenset[str] = frozenset()
+) -> tuple[Resource, tuple[Problem, ...]]:
+    """The endpoints of a class, and which regions had to be left out. ``unwatched``: not checked by the edge itself."""
+    tiers, problems = list[tuple[Target, ...]](), list[Problem]()
+    for tier in kind.tiers:
+        usable = tuple(_usable(kind, tier, addresses, problems))
+        if usable and len(tiers) == MOST_TIERS:
+            problems.append(Problem(f"{kind.name}/{usable[0].region_id}", f"stands behind {MOST_TIERS} tiers"))
+        elif usable:
+            tiers.append(usable)
+    localities = [
+        _locality(_key(target, addresses), priority, target.weight, target.region_id not in unwatched)
+        for priority, tier in enumerate(tiers)
+        for target in tier
+    ]
+    return _resource(kind.name, localities), tuple(problems)
+
+
+def _resource(name: str, localities: list[bytes]) -> Resource:
+    parts = [_part(_CLUSTER_NAME, name.encode()), *localities, _part(_POLICY, _policy())]
+    body = b"".join(parts)
+    return Resource(ENDPOINTS, name, body, blake2b(body, digest_size=8).hexdigest())
+
+
+def _usable(
+    kind: TrafficClass, tier: tuple[Target, ...], addresses: Addresses, problems: list[Problem]
+) -> Iterator[Target]:
+    for target in tier:
+        if why := _objection(target, addresses):
+            problems.append(Problem(f"{kind.name}/{target.region_id}", why))
+        else:
+            yield target
+
+
+def _objection(target: Target, addresses: Addresses) -> str | None:
+    if not 1 <= target.weight <= MOST_WEIGHT:
+        return f"weight: {target.weight} is not allowed; allowed: 1 to {MOST_WEIGHT}"
+    location = located(target.endpoint)
+    if not target.region_id or location is None:
+        return f"endpoint: {target.endpoint!r} is not allowed; allowed: http:// or https:// with a host and a port"
+    if not _ips(location.host, addresses):
+        return f"endpoint: no address is known for {location.host}"
+    return None
+
+
+@lru_cache(maxsize=16_384)
+def _literal(host: str) -> tuple[str, ...]:
+    found = literal_address(host)
+    return () if found is None else (str(found),)
+
+
+def _ips(host: str, addresses: Addresses) -> tuple[str, ...]:
+    return _literal(host) or tuple(addresses.get(host, ()))
+
+
+_Key = tuple[str, str, tuple[str, ...], int, str | None, str]
+
+
+def _key(target: Target, addresses: Addresses) -> _Key:
+    """All of a region that its locality is made of, but for what differs from class to class."""
+    location = located(target.endpoint)
+    assert location is not None  # it was found usable
+    ips = _ips(location.host, addresses)
+    return target.region_id, target.endpoint, ips, _HEALTH[target.standing], encryption(target), _checked_as(target)
+
+
+def _checked_as(target: Target) -> str:
+    """The host that a check names: as its owner says, or as the URL does; else it would be the cluster's name."""
+    stated = [value for name, value in target.check.headers.items() if name.lower() == "host"]
+    return stated[0] if stated else urlsplit(target.endpoint).netloc.rpartition("@")[2]
+
+
+@lru_cache(maxsize=65_536)
+def _locality(key: _Key, priority: int, weight: int, watched: bool) -> bytes:
+    """One region as a serialised field of the assignment."""
+    region_id, endpoint, ips, health, transport, checked_as = key
+    found = message("envoy.config.endpoint.v3.LocalityLbEndpoints")(priority=priority)
+    found.locality.region = region_id
+    found.load_balancing_weight.value = weight
+    for ip in ips:
+        _fill(found.lb_endpoints.add(), endpoint, ip, watched)
+        found.lb_endpoints[-1].endpoint.health_check_config.hostname = checked_as
+        found.lb_endpoints[-1].health_status = health
+        metadata = found.lb_endpoints[-1].metadata.filter_metadata
+        metadata[METADATA].fields["region"].string_value = region_id
+        if transport:
+            metadata[_MATCH].fields["transport"].string_value = transport
+    return _part(_ENDPOINTS, found.SerializeToString(deterministic=True))
+
+
+def _fill(found: object, endpoint: str, ip: str, watched: bool) -> None:
+    location = located(endpoint)
+    assert location is not None  # it was found usable
+    made = found.endpoint  # type: ignore[attr-defined]  # made at run time from descriptors
+    made.address.socket_address.address = ip
+    made.address.socket_address.port_value = location.port
+    if not _literal(location.host):
+        made.hostname = location.host
+    if not watched:
+        made.health_check_config.disable_active_health_check = True
+
+
+@lru_cache(maxsize=1)
+def _policy() -> bytes:
+    """A tier keeps all traffic until its last region is gone; Envoy would move some of it at three quarters."""
+    found = message("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy")()
+    found.overprovisioning_factor.value = 1000
+    return bytes(found.SerializeToString(deterministic=True))
+
+
+def _part(tag: bytes, body: bytes) -> bytes:
+    """A field of a serialised message: its tag, its length, itself."""
+    return tag + varint(len(body)) + body
+
+
+def varint(number: int) -> bytes:
+    """A number as protobuf writes lengths: seven bits at a time, the lowest first."""
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])

@@ -1,0 +1,65 @@
+"""What the parts of a translation share: names that edges and clients see, settings of edges, what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+REQUIREMENTS = "x-compliance-requirements"
+"""Request header: what the request asks of the law, such as ``gdpr`` or ``gdpr, hipaa``."""
+
+ASKED = "x-multi-region-asked"
+"""Request header between parts of an edge: what a request asks of the law, read and in order."""
+
+REASON = "x-multi-region-reason"
+"""Response header: why the edge itself refused."""
+
+REGION = "x-multi-region-region"
+"""Response header: the region that answered, or the last one that was tried and did not."""
+
+COUNTRY = "x-geo-country"
+"""Request header: the client's country, by the edge's own database; whatever a client says there is removed."""
+
+IP_TAGS = "x-envoy-ip-tags"
+"""Request header: the networks that the client's address lies in."""
+
+EXHAUSTED = "policy-bound exhaustion"
+UNKNOWN = "unknown requirement"
+UNHEALTHY = "no healthy region"
+
+METADATA = "multi-region"
+"""Under this name an endpoint says which region it belongs to."""
+
+LISTENER_NAME = "clients"
+ROUTES_NAME = "services"
+READING_FILTER = "requirements"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOptions:
+    """What holds for all edges of an installation. Paths are of the edge's machine.
+
+    ``geoip_database``: an MMDB with countries, for edges that place clients by it. ``ca_file``: whom to trust when
+    regions speak TLS. ``access_log``: one JSON object per request on standard output.
+    """
+
+    geoip_database: str | None = None
+    ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
+    access_log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A part of a plan that cannot be told to an edge, and why; it was left out, or left as it was."""
+
+    resource: str
+    reason: str
+
+
+Addresses = Mapping[str, tuple[str, ...]]
+"""IP addresses by host name, in a stable order; endpoints that are written with an address need none."""
+
+
+def seconds(length_s: float) -> str:
+    """A length of time as Envoy's JSON writes it."""
+    return f"{length_s:.6f}".rstrip("0").rstrip(".") + "s"

@@ -1,0 +1,66 @@
+"""Answers that an edge gives by itself: short problem documents (RFC 9457), each with its reason in a header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .parts import EXHAUSTED, REASON, UNHEALTHY, UNKNOWN
+
+PROBLEM_JSON = "application/problem+json"
+_TYPES = "urn:mahavishnu:multi-region:problem:"
+_TITLES = {
+    UNKNOWN: "The request's requirements are not understood",
+    EXHAUSTED: "No region may serve this request now",
+    UNHEALTHY: "No region that may serve this request answers",
+}
+_NO_REGION = ("UH", "NC", "UF", "UC", "UO", "UR", "LH")
+"""Envoy's marks for: no healthy host, no cluster, connection failed or ended, overflow, reset by the region or us."""
+
+
+def body(reason: str, status: int) -> str:
+    """The document of a refusal."""
+    kind = reason.replace(" ", "-")
+    return json.dumps({"type": _TYPES + kind, "title": _TITLES[reason], "status": status, "detail": reason})
+
+
+def direct(reason: str, status: int) -> Mapping[str, Any]:
+    """The part of a route that refuses whatever matches."""
+    return {
+        "direct_response": {"status": status, "body": {"inline_string": body(reason, status)}},
+        "response_headers_to_add": [header(REASON, reason), header("content-type", PROBLEM_JSON)],
+    }
+
+
+def header(name: str, value: str) -> Mapping[str, Any]:
+    """A header that is set, whatever it was."""
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def no_region_answers() -> Mapping[str, Any]:
+    """How Envoy's own 503 reads when no region of a class could be reached."""
+    return {
+        "mappers": [
+            {
+                "filter": {
+                    "and_filter": {
+                        "filters": [
+                            {"response_flag_filter": {"flags": list(_NO_REGION)}},
+                            {"status_code_filter": {"comparison": {"op": "EQ", "value": _status(503)}}},
+                        ]
+                    }
+                },
+                "body_format_override": {
+                    "text_format_source": {"inline_string": body(UNHEALTHY, 503)},
+                    "content_type": PROBLEM_JSON,
+                },
+                "headers_to_add": [header(REASON, UNHEALTHY)],
+            }
+        ]
+    }
+
+
+def _status(code: int) -> Mapping[str, Any]:
+    """A figure that could be overridden at run time under this name; Envoy asks for one."""
+    return {"default_value": code, "runtime_key": "multi_region.no_region_status"}

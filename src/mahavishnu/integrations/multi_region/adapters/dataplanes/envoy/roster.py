@@ -1,0 +1,198 @@
+"""Edges as the servers know them: what each should hold, its streams, what it took over, refused and reported.
+
+Knows no network. It decides who may have a stream, and tells listeners what happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from mahavishnu.integrations.multi_region.ports.dataplane import (
+    Acknowledged,
+    Connected,
+    EdgeEvent,
+    EdgeListener,
+    EdgeState,
+    LoadReport,
+    Rejected,
+    Rejection,
+)
+
+from .exchange import Ask
+from .rejections import Refusal
+from .resources import Snapshot
+from .stream import AdsStream, differences
+
+Problems = Mapping[str, tuple[Rejection, ...]]
+"""By edge: parts of a plan that could not be told to it at all."""
+
+
+@dataclass(eq=False, slots=True)
+class Link:
+    """One open stream of an edge. ``wake`` is set when there may be something to send, or it is ``over`` (why)."""
+
+    edge_id: str
+    stream: AdsStream
+    version: str
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    over: str | None = None
+
+    def end(self, why: str) -> None:
+        """Nothing more is to be sent."""
+        self.over = self.over or why
+        self.wake.set()
+
+
+@dataclass(eq=False, slots=True)
+class _Edge:
+    """What is known of one edge. The last link is the one that counts: earlier ones are yet to be noticed as dead."""
+
+    edge_id: str
+    snapshot: Snapshot | None = None
+    links: list[Link] = field(default_factory=list)
+    last: Link | None = None
+    acknowledged: int | None = None
+    problems: tuple[Rejection, ...] = ()
+    report: LoadReport | None = None
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        refused = self.last.stream.refused if self.last is not None else ()
+        return self.problems + tuple(rejection_of(refusal) for refusal in refused)
+
+
+class Roster:
+    """See the module. All methods run on one event loop and return at once."""
+
+    def __init__(self) -> None:
+        self._edges: dict[str, _Edge] = {}
+        self._known: frozenset[str] | None = None
+        self._listeners: list[EdgeListener] = []
+
+    def subscribe(self, listener: EdgeListener) -> None:
+        """Be told what happens from now on."""
+        self._listeners.append(listener)
+
+    def publish(self, snapshots: Mapping[str, Snapshot], problems: Problems) -> None:
+        """What every edge is to hold from now on; streams of edges that are not in it end."""
+        self._known = frozenset(snapshots)
+        for edge_id, snapshot in snapshots.items():
+            self._offer(self._edge(edge_id), snapshot)
+        for edge_id in self._edges.keys() - snapshots.keys():
+            for link in self._edges.pop(edge_id).links:
+                link.end("this edge is not declared, or no longer")
+        for edge_id in snapshots:
+            self._note_problems(self._edges[edge_id], problems.get(edge_id, ()))
+            self._judge(self._edges[edge_id])
+
+    def knows(self, edge_id: str) -> bool:
+        """Whether an edge may have a stream; before the first publication any may, and waits."""
+        return self._known is None or edge_id in self._known
+
+    def connect(self, edge_id: str, version: str, *, delta: bool) -> Link:
+        """An edge opened a stream."""
+        edge = self._edge(edge_id)
+        link = Link(edge_id, AdsStream(delta=delta), version)
+        if edge.last is not None and edge.last.version == version:  # another build may take what this one refused
+            link.stream.inherit(edge.last.stream)
+        if edge.snapshot is not None:
+            link.stream.offer(edge.snapshot)
+        edge.links.append(link)
+        edge.last = link
+        if len(edge.links) == 1:
+            self._tell(Connected(edge_id, True))
+        return link
+
+    def disconnect(self, link: Link) -> None:
+        """A stream is gone."""
+        edge = self._edges.get(link.edge_id)
+        if edge is not None and link in edge.links:
+            edge.links.remove(link)
+        if edge is None or not edge.links:
+            self._tell(Connected(link.edge_id, False))
+        else:
+            edge.last = edge.links[-1]
+
+    def hear(self, link: Link, ask: Ask) -> None:
+        """A stream's client said something."""
+        refusals = link.stream.receive(ask)
+        for refusal in refusals:
+            self._tell(Rejected(link.edge_id, rejection_of(refusal)))
+        edge = self._edges.get(link.edge_id)
+        if edge is not None and edge.last is link:
+            self._judge(edge)
+
+    def report(self, report: LoadReport) -> None:
+        """An edge said what it saw."""
+        if report.edge_id in self._edges:
+            self._edges[report.edge_id].report = report
+            self._tell(report)
+
+    def end_all(self, why: str) -> None:
+        """Every stream ends."""
+        for edge in self._edges.values():
+            for link in edge.links:
+                link.end(why)
+
+    def states(self) -> Mapping[str, EdgeState]:
+        """Each edge by id."""
+        return MappingProxyType({edge_id: _state(edge) for edge_id, edge in self._edges.items()})
+
+    def _edge(self, edge_id: str) -> _Edge:
+        return self._edges.setdefault(edge_id, _Edge(edge_id))
+
+    def _offer(self, edge: _Edge, snapshot: Snapshot) -> None:
+        """Give an edge's streams a new snapshot; those for which nothing changed are left asleep."""
+        changes = differences(edge.snapshot, snapshot)
+        fresh, edge.snapshot = edge.snapshot is None, snapshot
+        for link in edge.links:
+            link.stream.offer(snapshot, changes)
+            if changes or fresh:
+                link.wake.set()
+
+    def _note_problems(self, edge: _Edge, problems: tuple[Rejection, ...]) -> None:
+        """Keep what could not be told; what was so before is no news."""
+        before = {(problem.resource, problem.reason) for problem in edge.problems}
+        edge.problems = problems
+        for problem in problems:
+            if (problem.resource, problem.reason) not in before:
+                self._tell(Rejected(edge.edge_id, problem))
+
+    def _judge(self, edge: _Edge) -> None:
+        """Tell when an edge has taken its newest snapshot over whole, once."""
+        if edge.snapshot is None or not edge.links or edge.last is None or edge.problems:
+            return
+        generation = edge.snapshot.generation
+        if edge.last.stream.whole and (edge.acknowledged is None or generation > edge.acknowledged):
+            edge.acknowledged = generation
+            self._tell(Acknowledged(edge.edge_id, generation))
+
+    def _tell(self, event: EdgeEvent) -> None:
+        for listener in tuple(self._listeners):
+            listener(event)
+
+
+def rejection_of(refusal: Refusal) -> Rejection:
+    """A refusal as the port says it."""
+    return Rejection(refusal.resource, refusal.reason, refusal.generation)
+
+
+def _state(edge: _Edge) -> EdgeState:
+    rates: dict[str, float] = {}
+    flying: dict[str, int] = {}
+    for load in edge.report.loads if edge.report is not None else ():
+        rate = (load.succeeded + load.failed) / edge.report.period_s if edge.report is not None else 0.0
+        rates[load.region_id] = rates.get(load.region_id, 0.0) + rate
+        flying[load.region_id] = flying.get(load.region_id, 0) + load.in_flight
+    return EdgeState(
+        edge_id=edge.edge_id,
+        connected=bool(edge.links),
+        acknowledged=edge.acknowledged,
+        rejections=edge.rejections,
+        rates=MappingProxyType(rates),
+        in_flight=MappingProxyType(flying),
+        version=edge.last.version if edge.last is not None else "",
+    )

@@ -1,0 +1,1 @@
+"""Traces of decisions, for who collects them."""

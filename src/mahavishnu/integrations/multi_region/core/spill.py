@@ -1,0 +1,154 @@
+"""Traffic that finds no room in its first tier, spilled over the next: tiers as ``tiers.py`` has them, made to fit.
+
+Decides which regions share the first tier of a class and in what parts, once ``room.py`` has said how much each takes;
+and which tier comes next when one of them is lost: one with room for its part, where there is one (L8). A class whose
+demand fits keeps the tiers that it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from .demand import Demand
+from .deployment import DeploymentView
+from .model import Fleet, RoutingStrategy
+from .room import LEAST, Ask, Line, Pool, Rooms, Share
+from .tiers import whole_weights
+from .traffic import EdgePlan, ServiceTraffic, Standing, Target, TrafficClass
+
+UNDECLARED = 100
+"""The priority of a service that nobody declared."""
+
+Tier = tuple[Target, ...]
+_Changed = dict[tuple[str, str], TrafficClass]
+
+
+def made_to_fit(plans: Mapping[str, EdgePlan], fleet: Fleet, demand: Demand) -> Mapping[str, EdgePlan]:
+    """The plans with no region beyond its limit while another of the same class has room.
+
+    ``fleet``: with the load of each region that does not come from edges.
+    """
+    kinds = {(name, kind.name): kind for name, plan in plans.items() for kind in _asking(name, plan, demand)}
+    if not kinds:
+        return plans
+    rooms = Rooms(fleet.regions)
+    asks = (_ask(edge_id, kind, fleet, demand) for (edge_id, _), kind in kinds.items())
+    changed: _Changed = {}
+    for ask, share in rooms.share_out(asks, fleet.limits.headroom):
+        key = ask.edge_id, ask.class_name
+        made = _fitted(kinds[key], share, rooms, fleet.deployments.get(kinds[key].service))
+        if made is not kinds[key]:
+            changed[key] = made
+    return MappingProxyType({name: _with(plan, changed) for name, plan in plans.items()})
+
+
+def _asking(edge_id: str, plan: EdgePlan, demand: Demand) -> Iterator[TrafficClass]:
+    """The classes that have traffic, and somebody to serve it."""
+    return (kind for kind in plan.classes if demand.get((edge_id, kind.name), 0.0) > 0 and kind.exhausted is None)
+
+
+def _ask(edge_id: str, kind: TrafficClass, fleet: Fleet, demand: Demand) -> Ask:
+    service = fleet.services.get(kind.service)
+    priority = service.priority if service is not None else UNDECLARED
+    weighted = service is not None and service.strategy is RoutingStrategy.WEIGHTED
+    lines = _lines(kind, fleet.deployments.get(kind.service), weighted)
+    return Ask(edge_id, kind.name, priority, demand[edge_id, kind.name], lines)
+
+
+def _lines(kind: TrafficClass, record: DeploymentView | None, weighted: bool) -> tuple[Line, ...]:
+    """What a class may fill: all of its regions that serve; of a deployment, those that take traffic now.
+
+    Where several groups take traffic each fills its own regions alone. Regions that stand by take over when no other
+    is left, one after the other, and never take what only finds no room: their data may be behind (L12).
+    """
+    pools = _pools(kind)
+    if record is None:
+        return (Line(1.0, pools),)
+    active = _among(pools, frozenset(record.active))
+    if not active:
+        return (Line(1.0, pools[:1]),)
+    first = {region_id for region_id, _ in pools[0]}
+    groups = [group for group in record.groups if group.weight > 0 and first.intersection(group.regions)]
+    if len(groups) < 2 or weighted:
+        return (Line(1.0, active),)
+    whole = sum(group.weight for group in groups)
+    return tuple(Line(group.weight / whole, _among(pools, frozenset(group.regions))) for group in groups)
+
+
+def _pools(kind: TrafficClass) -> tuple[Pool, ...]:
+    """The regions of each tier that serve, with their parts."""
+    return tuple(
+        tuple((target.region_id, float(target.weight)) for target in tier if target.standing is Standing.SERVING)
+        for tier in kind.tiers
+        if _serves(tier)
+    )
+
+
+def _among(pools: tuple[Pool, ...], regions: frozenset[str]) -> tuple[Pool, ...]:
+    narrowed = (tuple(entry for entry in pool if entry[0] in regions) for pool in pools)
+    return tuple(pool for pool in narrowed if pool)
+
+
+def _fitted(kind: TrafficClass, share: Share, rooms: Rooms, record: DeploymentView | None) -> TrafficClass:
+    """The class with its demand shared as it was given out; the same one where that changes nothing."""
+    start = next(place for place, tier in enumerate(kind.tiers) if _serves(tier))
+    first, rest = kind.tiers[start], kind.tiers[start + 1 :]
+    if share.pressed:
+        first, rest = _shared(kind, share), _left(kind.tiers[start:], share)
+    need = max(share.takes.values())
+    active = frozenset(record.active) if record is not None else frozenset(target.region_id for target in kind.targets)
+    rest = sorted_by_room(rest, rooms, need, active)
+    tiers = (*kind.tiers[:start], first, *rest)
+    if tiers == kind.tiers and not share.overload:
+        return kind
+    return replace(kind, tiers=tiers, overload=round(share.overload, 3))
+
+
+def _shared(kind: TrafficClass, share: Share) -> Tier:
+    """The regions that take part of the demand, each with its part as its weight."""
+    takers = [target for target in kind.targets if target.region_id in share.takes]
+    weights = whole_weights([share.takes[target.region_id] for target in takers])
+    pairs = zip(takers, weights, strict=True)
+    return tuple(sorted((replace(one, weight=weight) for one, weight in pairs), key=lambda one: one.region_id))
+
+
+def _left(tiers: tuple[Tier, ...], share: Share) -> tuple[Tier, ...]:
+    narrowed = (tuple(target for target in tier if target.region_id not in share.takes) for tier in tiers)
+    return tuple(tier for tier in narrowed if tier)
+
+
+def sorted_by_room(tiers: tuple[Tier, ...], rooms: Rooms, need: float, active: frozenset[str]) -> tuple[Tier, ...]:
+    """Tiers in the same order, but those with room for ``need`` requests/s before those with less, and full ones last.
+
+    Regions that take traffic now stay before those that stand by, and those that are out behind all that serve.
+    """
+
+    def lateness(tier: Tier) -> tuple[bool, int]:
+        stands_by = not any(target.region_id in active for target in tier)
+        if not _serves(tier):
+            return stands_by, _OUT if any(target.standing is Standing.OUT for target in tier) else _ROOM
+        free = sum(rooms.free(target.region_id) for target in tier if target.standing is Standing.SERVING)
+        return stands_by, _ROOM if free >= need else _LITTLE if free > LEAST else _FULL
+
+    return tuple(sorted(tiers, key=lateness))
+
+
+_ROOM, _LITTLE, _FULL, _OUT = range(4)
+
+
+def _serves(tier: Tier) -> bool:
+    return any(target.standing is Standing.SERVING for target in tier)
+
+
+def _with(plan: EdgePlan, changed: _Changed) -> EdgePlan:
+    services = tuple(_service(plan.edge.edge_id, one, changed) for one in plan.services)
+    same = all(one is other for one, other in zip(services, plan.services, strict=True))
+    return plan if same else replace(plan, services=services)
+
+
+def _service(edge_id: str, service: ServiceTraffic, changed: _Changed) -> ServiceTraffic:
+    classes = tuple(changed.get((edge_id, kind.name), kind) for kind in service.classes)
+    same = all(one is other for one, other in zip(classes, service.classes, strict=True))
+    return service if same else replace(service, classes=classes)

@@ -1,0 +1,135 @@
+"""Makes the plan for edges anew whenever the fleet or the declared edges change: once per turn of the event loop.
+
+There is no further delay; large plans are made in a thread, so that nothing else waits for them. What a plan holds is
+decided in ``core/steering.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from mahavishnu.integrations.multi_region.core.demand import Seen
+from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec
+from mahavishnu.integrations.multi_region.core.model import Fleet
+from mahavishnu.integrations.multi_region.core.steering import SteeringInput, plan_traffic
+from mahavishnu.integrations.multi_region.core.traffic import TrafficPlan
+from mahavishnu.integrations.multi_region.facts.places import centroids
+
+from .manager import RegionManager
+
+Planner = Callable[[Fleet, Mapping[str, EdgeSpec], SteeringInput], TrafficPlan]
+
+SMALL = 300
+"""Regions x services x places of clients up to which a plan is made on the event loop: a few milliseconds at most."""
+
+log = structlog.get_logger(__name__)
+
+
+class EdgePlans:
+    """Follows the manager. ``publish`` is called on the event loop with each plan; ``seen`` says what edges tell.
+
+    A plan that cannot be made, or not be published, is logged, and the last one stays.
+    """
+
+    def __init__(
+        self,
+        manager: RegionManager,
+        publish: Callable[[TrafficPlan], None],
+        seen: Callable[[], Seen],
+        planner: Planner | None = None,
+    ) -> None:
+        self._manager = manager
+        self._publish = publish
+        self._seen = seen
+        self._planner = planner or plan_traffic
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due = False
+        self._overtaken = False
+        self._worker: asyncio.Task[None] | None = None
+        self.newest = TrafficPlan(0, -1)
+
+    def start(self) -> None:
+        """Make the first plan, then follow every change."""
+        self._loop = asyncio.get_running_loop()
+        self._manager.registry.on_change(self._changed)
+        self._replan()
+
+    async def close(self) -> None:
+        """Follow no more. Safe to call twice."""
+        if self._loop is None:
+            return
+        self._loop = None
+        self._manager.registry.off_change(self._changed)
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+
+    def _changed(self) -> None:
+        """Plan in the next turn of the loop, once, however much changes in this one."""
+        if not self._due and self._loop is not None:
+            self._due = True
+            self._loop.call_soon(self._replan)
+
+    def _replan(self) -> None:
+        self._due = False
+        if self._loop is None:
+            return
+        if self._worker is not None:
+            self._overtaken = True
+            return
+        fleet, edges = self._manager.snapshot(), dict(self._manager.edges)
+        if _size(fleet, edges) <= SMALL:
+            self._take(self._attempt(fleet, edges, self._given(fleet)))
+        else:
+            self._worker = asyncio.create_task(self._plan_aside(), name="plan for edges")
+
+    async def _plan_aside(self) -> None:
+        """Make plans in a thread until one was made from what is newest."""
+        try:
+            while True:
+                self._overtaken = False
+                fleet, edges = self._manager.snapshot(), dict(self._manager.edges)
+                self._take(await asyncio.to_thread(self._attempt, fleet, edges, self._given(fleet)))
+                if not self._overtaken:
+                    return
+        finally:
+            self._worker = None
+
+    def _attempt(self, fleet: Fleet, edges: Mapping[str, EdgeSpec], given: SteeringInput) -> TrafficPlan | None:
+        try:
+            return self._planner(fleet, edges, given)
+        except Exception:  # whatever it is, the next change must be planned
+            log.exception("no plan for edges: the last one stays", generation=fleet.generation)
+            return None
+
+    def _given(self, fleet: Fleet) -> SteeringInput:
+        """What a plan goes by beside the fleet, as it is now: a thread may read it."""
+        book, check_of = self._manager.round_trips, self._manager.monitor.check_of
+        learned, seen = book.corrections, self._seen()
+        return SteeringInput(
+            estimate=lambda place, country: lambda region: book.estimate_ms(place, region, country, learned),
+            check={name: check_of(name) for name in fleet.regions}.__getitem__,
+            countries=centroids(),
+            seen_alive=seen.alive,
+            demand=seen.demand,
+            carried=seen.carried,
+        )
+
+    def _take(self, plan: TrafficPlan | None) -> None:
+        if plan is None or plan.generation <= self.newest.generation:
+            return
+        self.newest = plan
+        try:
+            self._publish(plan)
+        except Exception:  # as above
+            log.exception("plan for edges not published", generation=plan.generation)
+
+
+def _size(fleet: Fleet, edges: Mapping[str, EdgeSpec]) -> int:
+    """How much there is to plan: regions x services x places of clients, over all edges."""
+    by_country = sum(edge.client_place is ClientPlace.GEOIP for edge in edges.values()) * len(centroids())
+    places = by_country + sum(1 + len(edge.networks) for edge in edges.values())
+    return len(fleet.regions) * max(1, len(fleet.services), len(fleet.deployments)) * places

@@ -1,0 +1,238 @@
+"""Steering: keeps the edges on the newest plan, takes in what they tell, and says who has taken over what (L14).
+
+Plans are made by ``edge_plans.py``; how edges are told is the data plane's; what they saw is counted by
+``edge_evidence.py`` and recorded by ``edge_alarms.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import structlog
+
+from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport
+from mahavishnu.integrations.multi_region.core.traffic import TrafficPlan
+from mahavishnu.integrations.multi_region.ports.dataplane import (
+    Acknowledged,
+    Astray,
+    Connected,
+    DataPlane,
+    EdgeEvent,
+    EdgeState,
+    Ejected,
+    LoadReport,
+    Rejected,
+    Rejection,
+)
+
+from .edge_alarms import EdgeAlarms
+from .edge_evidence import EdgeEvidence
+from .edge_plans import EdgePlans, Planner
+from .manager import RegionManager
+from .read_back import ReadBack
+
+TICK_S = 0.5
+"""How often it is looked whether facts or reports have expired."""
+
+KEPT_REVISIONS = 1000
+"""Changes of intent for which it is remembered which plan was the first to know them."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOverview:
+    """One edge for people. ``declared``: in the intent; ``connected``: it listens to this controller.
+
+    ``acknowledged``: generation of the newest plan that it has taken over whole; ``current``: of the newest plan there
+    is; ``synced``: whether it has that one. ``rates``: requests/s by region; ``in_flight``: requests without an answer,
+    by region; both as it last reported. ``astray``: regions that it holds in a class where they do not belong.
+    """
+
+    edge_id: str
+    declared: bool
+    connected: bool
+    acknowledged: int | None
+    current: int
+    synced: bool
+    rejections: tuple[Rejection, ...] = ()
+    rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    in_flight: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    astray: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    version: str = ""
+
+
+class Steering:
+    """Steers the declared edges through a data plane. ``planner``: None for ``core.steering.plan_traffic``."""
+
+    def __init__(self, manager: RegionManager, plane: DataPlane, planner: Planner | None = None) -> None:
+        self._manager = manager
+        self._plane = plane
+        self._clock = manager.clock
+        self._alarms = EdgeAlarms(manager.recorder, manager.clock)
+        self._evidence = EdgeEvidence(manager, lambda: self.plan)
+        self._plans = EdgePlans(manager, self._publish, lambda: self._evidence.seen, planner)
+        self._read_back = ReadBack(lambda: self.plan, self.take)
+        self._ticker: asyncio.Task[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._firsts: list[tuple[int, int]] = []
+
+    async def initialize(self) -> None:
+        """Publish the first plan, then follow every change. Safe to call twice."""
+        if self._ticker is None:
+            self._plane.subscribe(self.take)
+            self._evidence.start()
+            self._plans.start()
+            self._ticker = asyncio.create_task(self._tick_forever(), name="steering ticks")
+
+    async def close(self) -> None:
+        """Stop; edges go on with what they have. Safe to call twice; it is not started again."""
+        await self._plans.close()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+        await self._evidence.close()
+        await self._plane.close()
+
+    @property
+    def plan(self) -> TrafficPlan:
+        """The newest plan."""
+        return self._plans.newest
+
+    # --- what edges have taken over -----------------------------------------------------------
+
+    def edges(self) -> Mapping[str, EdgeOverview]:
+        """Each edge that is declared or connected, by id."""
+        states = self._plane.states()
+        names = sorted({*self._manager.edges, *states})
+        return MappingProxyType({name: self._overview(states.get(name, EdgeState(name))) for name in names})
+
+    def connected(self) -> tuple[str, ...]:
+        """The declared edges that listen to this controller."""
+        return tuple(state.edge_id for state in self._listening())
+
+    def lagging(self, revision: int) -> tuple[str, ...]:
+        """The connected edges that have not acknowledged a plan made from that revision of intent, or a later one."""
+        return tuple(state.edge_id for state in self._listening() if self._revision_at(state) < revision)
+
+    async def settled(self, revision: int, timeout_s: float) -> tuple[str, ...]:
+        """Wait until no connected edge lags behind a revision of intent; those that do after ``timeout_s`` seconds.
+
+        Nobody waits for edges that are not connected: ``edges`` tells of them.
+        """
+        await self._until(lambda: not self.lagging(revision), timeout_s)
+        return self.lagging(revision)
+
+    def in_flight(self, region_id: str) -> int:
+        """Requests to a region without an answer, over all connected edges, as each last reported."""
+        return sum(state.in_flight.get(region_id, 0) for state in self._listening())
+
+    def reported_at(self, edge_id: str) -> float | None:
+        """When an edge last reported (monotonic seconds), None for one whose reports are old or that sent none."""
+        return self._evidence.reported_at(edge_id)
+
+    async def emptied(self, region_id: str, revision: int, timeout_s: float) -> tuple[str, ...]:
+        """Wait until no edge has a request in flight to a region; those that may have after ``timeout_s`` seconds.
+
+        Only a report newer than the edge's acknowledgement of ``revision`` counts: until then it may send more there.
+        """
+        acknowledged_at: dict[str, float] = {}
+
+        def busy() -> tuple[str, ...]:
+            for edge_id in {*self.connected()} - {*self.lagging(revision)}:
+                acknowledged_at.setdefault(edge_id, self._clock.monotonic())
+            return tuple(s.edge_id for s in self._listening() if not self._is_rid_of(s, region_id, acknowledged_at))
+
+        await self._until(lambda: not busy(), timeout_s)
+        return busy()
+
+    def take(self, event: EdgeEvent) -> None:
+        """Something happened at an edge. Must be called on the event loop; returns at once."""
+        match event:
+            case LoadReport():
+                self._evidence.take(event)
+            case Connected():
+                self._alarms.connection(event)
+            case Rejected():
+                self._alarms.rejection(event)
+            case Ejected():
+                self._alarms.ejection(event)
+            case Astray():
+                self._alarms.stray(event)
+            case Acknowledged():
+                pass  # the data plane's states tell it
+        self._wake()
+
+    def take_report(self, report: EdgeReport) -> None:
+        """What an edge holds, read back from it: compared with what it was told; what is amiss becomes an event."""
+        self._read_back.take(report)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _publish(self, plan: TrafficPlan) -> None:
+        if not self._firsts or self._firsts[-1][1] != plan.revision:
+            self._firsts = [*self._firsts[1 - KEPT_REVISIONS :], (plan.generation, plan.revision)]
+        self._plane.publish(plan)
+        self._wake()
+
+    def _listening(self) -> list[EdgeState]:
+        states, declared = self._plane.states(), self._manager.edges
+        return [state for edge_id, state in sorted(states.items()) if state.connected and edge_id in declared]
+
+    def _revision_at(self, state: EdgeState) -> int:
+        """The revision of intent that an edge does by; -1 before its first plan."""
+        if state.acknowledged is None:
+            return -1
+        place = bisect_right(self._firsts, state.acknowledged, key=lambda first: first[0])
+        return self._firsts[place - 1][1] if place else -1
+
+    def _is_rid_of(self, state: EdgeState, region_id: str, acknowledged_at: Mapping[str, float]) -> bool:
+        told, acknowledged = self.reported_at(state.edge_id), acknowledged_at.get(state.edge_id)
+        if told is None or acknowledged is None or told <= acknowledged:
+            return False
+        return not state.in_flight.get(region_id)
+
+    def _overview(self, state: EdgeState) -> EdgeOverview:
+        return EdgeOverview(
+            edge_id=state.edge_id,
+            declared=state.edge_id in self._manager.edges,
+            connected=state.connected,
+            acknowledged=state.acknowledged,
+            current=self.plan.generation,
+            synced=state.connected and state.acknowledged == self.plan.generation,
+            rejections=state.rejections,
+            rates=state.rates,
+            in_flight=state.in_flight,
+            astray=self._alarms.astray(state.edge_id),
+            version=state.version,
+        )
+
+    async def _until(self, true: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until something is true, looking at it whenever an edge tells something; for so long at most."""
+        late = asyncio.ensure_future(self._clock.sleep(timeout_s))
+        try:
+            while not true() and not late.done():
+                news = asyncio.get_running_loop().create_future()
+                self._waiting.append(news)
+                await asyncio.wait({news, late}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            late.cancel()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for news in waiting:
+            if not news.done():
+                news.set_result(None)
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_S)
+            try:
+                self._manager.snapshot()  # notices facts that have expired
+                self._evidence.tick()
+            except Exception:  # one bad turn must not end the looking
+                log.exception("tick not finished")

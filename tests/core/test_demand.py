@@ -1,0 +1,89 @@
+"""Demand as plans see it: noise is not told, surges at once, falls slowly; and load that does not come from edges."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from math import exp
+from random import Random
+
+import pytest
+from hypothesis import given, strategies as st
+
+from mahavishnu.integrations.multi_region.core.demand import Smoothed, foreign_loads, without_edges
+from mahavishnu.integrations.multi_region.testing.builders import fleet, view
+
+
+def told(*rates: float, period_s: float = 1.0) -> list[float]:
+    steps = accumulate(rates, lambda one, rate: one.after(rate, period_s), initial=Smoothed())
+    return [one.told for one in steps][1:]
+
+
+def test_the_first_report_is_believed_at_once() -> None:
+    assert told(200.0) == [200.0]
+
+
+def test_small_changes_are_not_told() -> None:
+    assert told(200.0, 205.0, 196.0, 208.0, 192.0) == [200.0] * 5
+
+
+def test_a_surge_is_told_at_once_and_its_end_slowly() -> None:
+    seen = told(100.0, 300.0, 100.0, 100.0, 100.0)
+    assert seen[:2] == [100.0, 300.0]
+    assert seen[2:] == sorted(seen[2:], reverse=True)
+    assert seen[2] == pytest.approx(100 + 200 * exp(-1 / 5), rel=0.01)
+
+
+def test_what_ends_is_nothing_after_a_while() -> None:
+    seen = told(200.0, *[0.0] * 40)
+    assert seen[1] > 100
+    assert seen[-1] == 0.0
+
+
+def test_less_than_half_a_request_per_second_is_none() -> None:
+    assert told(0.4, 0.3, 0.4) == [0.0] * 3
+
+
+@pytest.mark.parametrize("rate", [20.0, 200.0, 5000.0])
+def test_arrivals_by_chance_seldom_change_what_is_told(rate: float) -> None:
+    random = Random(7)
+    seen = told(*(random.gauss(rate, rate**0.5) for _ in range(300)))
+    assert len(set(seen)) < 20
+    assert all(abs(one - rate) < max(0.1 * rate, 4 * rate**0.5) for one in seen)
+
+
+def test_a_slow_rise_is_followed() -> None:
+    seen = told(*(100.0 + step for step in range(200)))
+    assert 270 < seen[-1] <= 299
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=20), st.floats(0.01, 60))
+def test_what_is_told_is_never_beyond_what_was_seen(rates: list[float], period_s: float) -> None:
+    assert all(0 <= one <= 1.01 * max(rates) for one in told(*rates, period_s=period_s))
+
+
+# --- load from elsewhere ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loads", "carried", "foreign"),
+    [
+        ({"a": 50.0, "b": 20.0}, {}, {"a": 50.0, "b": 20.0}),
+        ({"a": 150.0, "b": 20.0}, {"a": 90.0}, {"a": 60.0, "b": 20.0}),
+        ({"a": 0.1 + 0.2}, {"a": 0.3}, {"a": 0.0}),
+        ({"a": 95.0, "b": 60.0}, {"a": 100.0}, {"a": 0.0, "b": 60.0}),
+        ({"a": 0.0, "b": 100.0}, {"a": 100.0}, {"a": 0.0, "b": 0.0}),
+        ({"a": 0.0, "b": 160.0, "c": 50.0}, {"a": 100.0, "c": 50.0}, {"a": 0.0, "b": 60.0, "c": 0.0}),
+        ({"a": 0.0, "b": 20.0}, {"a": 100.0}, {"a": 0.0, "b": 0.0}),
+        ({"a": 10.0}, {"a": 10.0, "gone": 90.0}, {"a": 0.0}),
+    ],
+)
+def test_load_that_edges_do_not_account_for(
+    loads: dict[str, float], carried: dict[str, float], foreign: dict[str, float]
+) -> None:
+    assert foreign_loads(loads, carried) == foreign
+
+
+def test_a_fleet_without_edges_traffic_is_the_same_fleet() -> None:
+    world = fleet(view("eu-west-1", load=70.0))
+    assert without_edges(world, {}) is world
+    assert without_edges(world, {"eu-west-1": 60.0}).regions["eu-west-1"].load == 10.0

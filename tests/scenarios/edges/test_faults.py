@@ -1,0 +1,85 @@
+"""A region is lost under load: no idempotent request fails, and traffic moves and stays away.
+
+The promise is about requests whose response had not begun: one that has cannot be replayed by anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mahavishnu.integrations.multi_region.testing.open_loop import OpenLoop, shares
+
+from .places import NGINX, missing_for_islands
+from .stage import NEAREST, SPREAD, Controller, Stage, told, world
+
+pytestmark = pytest.mark.slow
+
+NO_ISLANDS = missing_for_islands()
+NO_NGINX = None if shutil.which(NGINX) or Path(NGINX).exists() else "NO NGINX HERE: INSTALL nginx-light"
+VICTIM, OTHERS = "fra", ("par", "iad")
+needs_islands = pytest.mark.skipif(NO_ISLANDS is not None, reason=str(NO_ISLANDS))
+needs_nginx = pytest.mark.skipif(NO_NGINX is not None, reason=str(NO_NGINX))
+
+SERVICES = {"active-active": SPREAD, "active-passive": NEAREST}
+PLAIN = {name: service | {"routes": []} for name, service in SERVICES.items()}
+"""Routes without a time for an attempt: what an honest request may take is unknown."""
+
+
+async def lose(stage: Stage, controller: Controller, arrangement: str, fault: Callable[[], None]) -> OpenLoop:
+    """Load before, during and after a fault; its mark is when the fault began, the last second is after it was met."""
+    await stage.serves(by=(VICTIM, *OTHERS) if arrangement == "active-active" else (VICTIM,))
+    async with stage.load() as load:
+        await asyncio.sleep(1)
+        load.mark()
+        fault()
+        await controller.happened("failover.acknowledged", VICTIM)
+        settled = load.now_s
+        await asyncio.sleep(1)
+    assert settled < load.answers[-1].due_s
+    assert VICTIM not in shares(load.since(settled))
+    return load
+
+
+def check(name: str, arrangement: str, load: OpenLoop) -> None:
+    """Nothing failed, everybody who should served, and who stood by took over."""
+    found = load.summary()
+    told(name, found)
+    assert [answer for answer in load.answers if answer.failed and not answer.cut] == []
+    if arrangement == "active-active":
+        assert set(found.before) == {VICTIM, *OTHERS}
+        assert set(OTHERS) <= set(found.after)
+    else:
+        assert set(found.before) == {VICTIM}
+        assert set(shares(load.answers[-200:])) == {OTHERS[0]}
+
+
+@pytest.mark.parametrize("arrangement", SERVICES)
+@pytest.mark.parametrize("fault", ["kill", "hang", pytest.param("drop", marks=needs_islands)])
+async def test_a_region_is_lost(fault: str, arrangement: str) -> None:
+    async with Stage() as stage:
+        begin = {"kill": lambda: stage.places[VICTIM].kill(), "hang": lambda: stage.places[VICTIM].hang()}
+        if fault == "drop":
+            begin["drop"] = (await stage.island_region(VICTIM)).drop
+        else:
+            await stage.regions(VICTIM)
+        await stage.regions(*OTHERS)
+        controller = await stage.controller(world(stage, SERVICES[arrangement]))
+        load = await lose(stage, controller, arrangement, begin[fault])
+    check(f"{fault}, {arrangement}", arrangement, load)
+
+
+@needs_nginx
+@pytest.mark.parametrize("arrangement", SERVICES)
+@pytest.mark.parametrize("fault", ["kill", "hang"])
+async def test_a_region_that_speaks_http2_is_lost_without_a_time_for_attempts(fault: str, arrangement: str) -> None:
+    async with Stage() as stage:
+        await stage.http2_regions(VICTIM, *OTHERS)
+        controller = await stage.controller(world(stage, PLAIN[arrangement]))
+        victim = stage.places[VICTIM]
+        load = await lose(stage, controller, arrangement, victim.kill if fault == "kill" else victim.hang)
+    check(f"{fault}, {arrangement}, HTTP/2", arrangement, load)
