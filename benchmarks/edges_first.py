@@ -10,7 +10,7 @@ import asyncio
 import gc
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.bootstrap im
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.plane import EnvoyDataPlane
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.process import EnvoyProcess, Start
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.server import AdsServer
+from mahavishnu.integrations.multi_region.core.model import HealthCheck
 from mahavishnu.integrations.multi_region.core.traffic import TrafficPlan
 from mahavishnu.integrations.multi_region.ports.dataplane import Acknowledged, EdgeEvent
 
@@ -27,6 +28,7 @@ from .common import Table
 from .edges_parts import (
     EDGE,
     HOST,
+    PROBED,
     Child,
     Client,
     Town,
@@ -34,15 +36,17 @@ from .edges_parts import (
     cpu_s,
     free_ports,
     nginx_command,
-    p,
     rss_mb,
     scratch,
     until,
     with_last_of,
 )
+from .edges_watch import Watcher
 
-REGIONS = 10
-PAUSE_S = 0.05
+REGIONS, MANY = 10, 20
+PAUSE_S = 0.03
+STEADY = HealthCheck(path="/", interval_s=10.0, timeout_s=1.0)
+"""How regions of many services say that they want to be checked."""
 
 
 @dataclass(slots=True)
@@ -66,10 +70,10 @@ class Rig:
     def hear(self, event: EdgeEvent) -> None:
         """Note when a plan was acknowledged."""
         if isinstance(event, Acknowledged):
-            self.heard[event.generation] = time.perf_counter()
+            self.heard[event.generation] = time.monotonic()
 
     async def acknowledged(self, generation: int) -> float:
-        """Wait for it; when it was (``perf_counter``)."""
+        """Wait for it; when it was (``time.monotonic``)."""
         await until(lambda: generation in self.heard, f"plan {generation} is acknowledged", 0.002)
         return self.heard[generation]
 
@@ -95,83 +99,103 @@ async def rig(town: Town, folder: Path, threads: int = 1) -> AsyncIterator[Rig]:
         await plane.close()
 
 
-async def size(services: int, rounds: int, warm: int) -> tuple[list[list[str]], list[str]]:
+async def size(services: int, compliance: tuple[str, ...], rounds: int, warm: int) -> tuple[list[list[str]], list[str]]:
     """The rows of one size: times, and what it costs to have that many."""
     ports = free_ports(REGIONS + 1)
-    town = Town(tuple(ports[1:]), services, f"{HOST}:{ports[0]}")
+    town = Town(
+        tuple(ports[1:]),
+        services,
+        f"{HOST}:{ports[0]}",
+        check=PROBED if services < MANY else STEADY,
+        compliance=compliance,
+    )
     with scratch() as folder, Child(nginx_command(folder, [f"{HOST}:{port}" for port in town.ports]), folder / "log"):
         async with rig(town, folder) as found:
             cold = await _start(found, town)
             gc.collect()
             gc.freeze()
             trips = await _round_trips(found.client, max(rounds, 50))
-            plans, one, whole = [], Figures(), Figures()
-            base, turned = town.plan(0), town.plan(0, down=town.regions[0])
-            part = with_last_of(base, turned)
-            number = 1
-            for figures, other in ((one, part), (whole, turned)):
-                for turn in range(warm + rounds):
-                    number += 1
-                    await _round(found, replace(other if turn % 2 == 0 else base, generation=number), figures, turn < warm)
-            for turn in range(5):
-                began = time.perf_counter()
-                town.plan(number + turn, down=town.regions[turn % 2])
-                plans.append(1000 * (time.perf_counter() - began))
+            base, turned = town.plan(0), town.plan(0, out=town.regions[0])
+            others = (with_last_of(base, turned, own=True), with_last_of(base, turned), turned)
+            figures = await _rounds(found, town, base, others if services > 1 else others[:1], (warm, rounds))
             assert found.envoy.pid is not None
             checks = await _idle_cpu(found.envoy.pid)
             gc.unfreeze()
             memory = rss_mb(found.envoy.pid)
-    name = f"{sum(1 for _ in base.edges[EDGE].classes):,} ({services:,})"
-    times = [_times(name, "one service", one, trips)]
-    times += [_times(name, "every service", whole, trips)] if services > 1 else []
-    return times, [name, f"{statistics.median(plans):.1f}", f"{cold:.2f}", f"{memory:.0f}", f"{checks:.0f} %"]
+    plan_ms = statistics.median(_planned(town, turn) for turn in range(5))
+    clusters = [len(tuple(kind.targets)) for kind in base.edges[EDGE].classes]
+    name = f"{sum(map(bool, clusters)):,} of {len(clusters):,} ({services:,})"
+    changed = ("one cluster", "one service", "every service")
+    times = [_times(name, what, one, trips) for what, one in zip(changed, figures, strict=False)]
+    return times, [name, f"{plan_ms:.1f}", f"{cold:.2f}", f"{memory:.0f}", f"{checks:.0f} %"]
 
 
 async def _start(found: Rig, town: Town) -> float:
-    """Publish the first plan to an Envoy that just started; how long until it serves, in s."""
-    await found.envoy.start()
-    await until(lambda: EDGE in found.plane.states(), "the edge connects")
-    began = time.perf_counter()
+    """Start Envoy, and publish the first plan; how long until it serves, in s."""
     found.plane.publish(town.plan(1))
+    began = time.monotonic()
+    await found.envoy.start()
     await found.client.served(lambda region: region == town.regions[0], 0.01)
-    took = time.perf_counter() - began
+    took = time.monotonic() - began
     await found.acknowledged(1)
     await asyncio.sleep(1.0)
     return took
 
 
-async def _round(found: Rig, plan: TrafficPlan, figures: Figures, warm: bool) -> None:
-    """Publish once, and see what comes of it."""
-    _, before = await found.client.ask()
-    began = time.perf_counter()
+async def _rounds(
+    found: Rig, town: Town, base: TrafficPlan, others: Sequence[TrafficPlan], counts: tuple[int, int]
+) -> list[Figures]:
+    """Publish each other plan and the first one in turns; ``counts``: rounds that do not count, rounds that do."""
+    all_of_them, number = [], 1
+    async with Watcher(int(town.listen.rpartition(":")[2]), town.last) as watcher:
+        await watcher.served(town.regions[0])
+        for other in others:
+            figures = Figures()
+            for turn in range(sum(counts) + sum(counts) % 2):  # so that it ends as it began
+                number += 1
+                plan = replace(base if turn % 2 else other, generation=number)
+                by = town.regions[0 if turn % 2 else 1]
+                await _round(found, plan, watcher.served(by), figures if turn >= counts[0] else Figures())
+            all_of_them.append(figures)
+    return all_of_them
+
+
+async def _round(found: Rig, plan: TrafficPlan, served: Awaitable[float], figures: Figures) -> None:
+    """Publish once, and see what comes of it. ``served``: when the first request was that went elsewhere."""
+    began = time.monotonic()
     found.plane.publish(plan)
-    called = time.perf_counter()
-    await found.client.served(lambda region: region != before)
-    first = time.perf_counter()
+    called = time.monotonic()
     acknowledged = await found.acknowledged(plan.generation)
-    if not warm:
-        figures.calls.append(1000 * (called - began))
-        figures.first.append(1000 * (first - began))
-        figures.acknowledged.append(1000 * (acknowledged - began))
+    figures.calls.append(1000 * (called - began))
+    figures.first.append(1000 * (await served - began))
+    figures.acknowledged.append(1000 * (acknowledged - began))
     await asyncio.sleep(PAUSE_S)
+
+
+def _planned(town: Town, turn: int) -> float:
+    """How long it takes to make a plan, in ms."""
+    changed = replace(town.fleet(town.regions[turn % 2]), generation=turn)
+    began = time.monotonic()
+    town.plan_of(changed)
+    return 1000 * (time.monotonic() - began)
 
 
 async def _round_trips(client: Client, count: int) -> list[float]:
     """One request after the other, in ms each."""
     found = []
     for _ in range(count):
-        began = time.perf_counter()
+        began = time.monotonic()
         await client.ask()
-        found.append(1000 * (time.perf_counter() - began))
+        found.append(1000 * (time.monotonic() - began))
         await asyncio.sleep(0.005)
     return found
 
 
 async def _idle_cpu(pid: int) -> float:
     """How much of a processor Envoy takes without any client, in percent."""
-    before, began = cpu_s(pid), time.perf_counter()
+    before, began = cpu_s(pid), time.monotonic()
     await asyncio.sleep(1.5)
-    return 100 * (cpu_s(pid) - before) / (time.perf_counter() - began)
+    return 100 * (cpu_s(pid) - before) / (time.monotonic() - began)
 
 
 def _times(name: str, changed: str, figures: Figures, trips: list[float]) -> list[str]:
@@ -187,15 +211,15 @@ def _times(name: str, changed: str, figures: Figures, trips: list[float]) -> lis
     ]
 
 
-async def tables(sizes: tuple[int, ...], rounds: int, warm: int) -> list[Table]:
+async def tables(sizes: Sequence[tuple[int, tuple[str, ...]]], rounds: int, warm: int) -> list[Table]:
     """The tables of this part."""
     times, costs = [], []
-    for services in sizes:
-        found, cost = await size(services, rounds, warm)
+    for services, compliance in sizes:
+        found, cost = await size(services, compliance, rounds, warm)
         times += found
         costs.append(cost)
     columns = (
-        "clusters of 10 regions (services)",
+        "clusters with 10 regions, of all (services)",
         "changed",
         "first request elsewhere / round trip",
         "first p50 / p99 ms",
@@ -203,5 +227,14 @@ async def tables(sizes: tuple[int, ...], rounds: int, warm: int) -> list[Table]:
         "of it `publish` itself p50 / p99 ms",
         "round trip p50 / p99 ms",
     )
-    head = ("clusters of 10 regions (services)", "a plan for all, ms", "first load, s", "Envoy's memory, MB", "Envoy idle, of a processor")
-    return [Table("A region is out → first request elsewhere", columns, times), Table("What the clusters cost", head, costs)]
+    head = (
+        "clusters with 10 regions, of all (services)",
+        "a plan for all, ms",
+        "started and loaded, s",
+        "Envoy's memory, MB",
+        "Envoy idle, of a processor",
+    )
+    return [
+        Table("A region is out → first request elsewhere", columns, times),
+        Table("What the clusters cost", head, costs),
+    ]

@@ -19,17 +19,17 @@ from typing import Self
 
 from mahavishnu.integrations.multi_region.core.edges import EdgeSpec
 from mahavishnu.integrations.multi_region.core.model import (
+    AdminState,
     ComplianceFramework,
     Fleet,
     HealthCheck,
-    Phase,
     Point,
     Service,
     UpstreamProtocol,
 )
 from mahavishnu.integrations.multi_region.core.routes import RouteClass
 from mahavishnu.integrations.multi_region.core.steering import SteeringInput, plan_traffic
-from mahavishnu.integrations.multi_region.core.traffic import EdgePlan, ServiceTraffic, TrafficPlan
+from mahavishnu.integrations.multi_region.core.traffic import ServiceTraffic, TrafficPlan
 from mahavishnu.integrations.multi_region.testing.builders import fleet, view
 
 HOST = "127.0.0.1"
@@ -124,7 +124,7 @@ def scratch() -> Iterator[Path]:
 # --- regions ------------------------------------------------------------------------------------------
 
 _NGINX = """daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log crit;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off; keepalive_requests 100000000; keepalive_timeout 3600s;
   client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
@@ -205,14 +205,16 @@ def _length(head: bytes) -> int:
 
 # --- plans --------------------------------------------------------------------------------------------
 
-PROBED = HealthCheck(path="/", interval_s=20.0, timeout_s=1.0)
+PROBED = HealthCheck(path="/")
+FRAMEWORKS = tuple(ComplianceFramework)
 
 
 @dataclass(frozen=True, slots=True)
 class Town:
     """Regions (their ports) and services (how many) that an edge is told about; a service is asked for by its name.
 
-    Each region meets every framework, so that a service has a cluster of all regions for each of them, and its own.
+    ``compliance``: what every region meets. With all ``FRAMEWORKS`` a service has 29 clusters, each with every region:
+    its own, one for each framework, one for each two.
     """
 
     ports: tuple[int, ...]
@@ -232,12 +234,12 @@ class Town:
         """The host of the service that comes last in everything."""
         return f"service-{self.services - 1:04}"
 
-    def fleet(self, down: str | None = None) -> Fleet:
-        """The regions, in rising distance from the edge; one of them may be down."""
+    def fleet(self, out: str | None = None) -> Fleet:
+        """The regions, in rising distance from the edge; one of them may be taken out of service."""
         regions = [
             view(
                 name,
-                Phase.DOWN if name == down else Phase.HEALTHY,
+                admin=AdminState.DRAINING if name == out else AdminState.ACTIVE,
                 point=Point(0.0, 0.1 * number),
                 country=None,
                 endpoint=f"http://{HOST}:{port}",
@@ -249,21 +251,31 @@ class Town:
         names = [f"service-{number:04}" for number in range(self.services)]
         return fleet(*regions, services=[Service(name, (name,), routes=self.routes) for name in names])
 
-    def plan(self, generation: int, down: str | None = None) -> TrafficPlan:
-        """The plan for one edge beside the first region."""
-        spec = EdgeSpec(EDGE, Point(0.0, 0.0), self.listen)
+    def plan(self, generation: int, out: str | None = None, edges: Sequence[str] = (EDGE,)) -> TrafficPlan:
+        """The plan for edges beside the first region."""
+        return self.plan_of(replace(self.fleet(out), generation=generation), edges)
+
+    def plan_of(self, fleet: Fleet, edges: Sequence[str] = (EDGE,)) -> TrafficPlan:
+        """The same, of a fleet that was made before."""
+        specs = {edge: EdgeSpec(edge, Point(0.0, 0.0), self.listen) for edge in edges}
         given = SteeringInput(
             estimate=lambda place, _: lambda region: 1.0 + abs(region.point.longitude - place.longitude),
             check=lambda _: self.check,
         )
-        return plan_traffic(replace(self.fleet(down), generation=generation), {EDGE: spec}, given)
+        return plan_traffic(fleet, specs, given)
 
 
-def with_last_of(plan: TrafficPlan, other: TrafficPlan) -> TrafficPlan:
-    """A plan with the last service as another plan has it: one service of many changed."""
-    edge, changed = plan.edges[EDGE], other.edges[EDGE].services[-1]
-    services: tuple[ServiceTraffic, ...] = (*edge.services[:-1], changed)
-    return replace(plan, edges={EDGE: EdgePlan(edge.edge, edge.areas, services)})
+def with_last_of(plan: TrafficPlan, other: TrafficPlan, *, own: bool = False) -> TrafficPlan:
+    """A plan with the last service as another has it. ``own``: only its own class, of requests that ask nothing."""
+    services: dict[int, tuple[ServiceTraffic, ...]] = {}
+    edges = {}
+    for name, edge in plan.edges.items():  # edges at one place share their services, here as there
+        last, turned = edge.services[-1], other.edges[name].services[-1]
+        classes = zip(last.classes, turned.classes, strict=True)
+        mixed = replace(last, classes=tuple(was if own and was.requirements else now for was, now in classes))
+        shared = services.setdefault(id(edge.services), (*edge.services[:-1], mixed))
+        edges[name] = replace(edge, services=shared)
+    return replace(plan, edges=edges)
 
 
 # --- figures ------------------------------------------------------------------------------------------

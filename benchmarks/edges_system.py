@@ -46,13 +46,13 @@ class System:
         return found
 
     async def newer(self, than: int) -> float:
-        """Wait until a plan newer than a generation is acknowledged; when that was seen (``perf_counter``)."""
-        deadline = time.perf_counter() + DEADLINE_S
-        while time.perf_counter() < deadline:
+        """Wait until a plan newer than a generation is acknowledged; when that was seen (``time.monotonic``)."""
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
             seen = await self.edge()
             if seen["current"] > than and seen["synced"]:
-                return time.perf_counter()
-            await asyncio.sleep(0.001)
+                return time.monotonic()
+            await asyncio.sleep(0.002)
         raise SystemExit(f"the edge acknowledged no plan after {than}")
 
     async def events(self, kind: str) -> list[Mapping[str, Any]]:
@@ -61,9 +61,7 @@ class System:
         return [event for event in found if event["kind"] == kind]
 
 
-def world(
-    regions: Sequence[Mapping[str, Any]], services: Sequence[Mapping[str, Any]], port: int
-) -> Mapping[str, Any]:
+def world(regions: Sequence[Mapping[str, Any]], services: Sequence[Mapping[str, Any]], port: int) -> Mapping[str, Any]:
     """A world file: regions from near to far, services, one edge beside the first region."""
     placed = [
         {"latitude": 50.0, "longitude": 8.0 + number, "max_capacity": 100_000, "health": CHECK, **region}

@@ -14,7 +14,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 from mahavishnu.integrations.multi_region.core.intent import World
@@ -129,7 +128,6 @@ class Calls:
         self._app = create_app(system, tokens=None)
         self._here = clients(1)[0]
         self._by_law = {**self._here, "service": TEMPLATES[0]}
-        self._spare = count(100)
 
     def all(self) -> dict[str, Act]:
         """What is called, by the words for it."""
@@ -138,6 +136,7 @@ class Calls:
     def _looking(self) -> dict[str, Act]:
         router, here, by_law = self._router, self._here, self._by_law
         data = {**here, "data_id": "orders"}
+        european = next(name for name, region in self._manager.regions.items() if region.country == "FR")
         return {
             "explain": lambda _: router.explain(here),
             "explain under rules": lambda _: router.explain(by_law),
@@ -147,8 +146,20 @@ class Calls:
             "by data locality, under rules": lambda _: router.route({**by_law, "data_id": "orders"}, "data_locality"),
             "get_stats": lambda _: self._manager.get_stats(),
             "list_regions, healthy ones": lambda _: self._manager.list_regions(healthy_only=True),
-            "plan of a failover": lambda _: self._handler.plan("region-0"),
+            "plan of a failover of two services": lambda _: self._handler.plan(european),
         }
+
+    def _then_asked(self, act: Act) -> Act:
+        """The same, and then a request of each kind, in the same turn where nothing is awaited."""
+
+        async def both(number: int) -> None:
+            done = act(number)
+            if isinstance(done, Awaitable):
+                await done
+            self._router.route(self._here)
+            self._router.route(self._by_law)
+
+        return both
 
     def _telling(self) -> dict[str, Act]:
         manager = self._manager
@@ -161,48 +172,47 @@ class Calls:
             for region in range(100):
                 manager.report_load(f"region-{region}", float(number))
 
-        def lapse(_: int) -> None:
-            for region in manager.regions.values():
-                manager.registry.touch(region.region_id)
-            manager.snapshot()
+        def every_load(number: int) -> None:
+            for region_id in list(manager.regions):
+                manager.report_load(region_id, 10.0 + number)
 
         return {
             "report_outcome, 100": outcomes,
-            "report_load, 100": loads,
-            "the first request after them": lambda _: self._router.route(self._here),
+            "report_load, 100, and a request": self._then_asked(loads),
             "a probe counted": lambda n: manager.monitor.probe_once(f"region-{n}"),
-            "all regions seen afresh": lapse,
-            "the first request after that": lambda _: self._router.route(self._here),
+            "every load reported, and a request": self._then_asked(every_load),
             "tick": lambda _: manager.monitor.tick(),
         }
 
     def _changing(self) -> dict[str, Act]:
-        manager, router = self._manager, self._router
+        manager, asked_after = self._manager, self._then_asked
         city = cities()[0]
         policy = policy_from_template(TEMPLATES[1], policy_id=TEMPLATES[0])
         plain = replace(policy, policy_id="plain", rules=())
+        worlds, world = [declared(number + 1) for number in range(ROUNDS)], declared()
+        ones = [
+            replace(world, regions=(replace(world.regions[0], cost_multiplier=5.0 + number), *world.regions[1:]))
+            for number in range(ROUNDS)
+        ]
 
         def another(number: int) -> Region:
             return region_in(f"spare-{number}", city, number)
 
         return {
-            "register_region": lambda n: manager.register_region(another(n)),
-            "update_region": lambda n: manager.update_region(replace(another(n), cost_multiplier=3.0)),
-            "the first request after it": lambda _: router.route(self._here),
-            "unregister_region": lambda n: manager.unregister_region(f"spare-{n}"),
-            "the first request after that ": lambda _: router.route(self._here),
+            "register_region, and a request": asked_after(lambda n: manager.register_region(another(n))),
+            "update_region, and a request": asked_after(
+                lambda n: manager.update_region(replace(another(n), cost_multiplier=3.0))
+            ),
+            "unregister_region, and a request": asked_after(lambda n: manager.unregister_region(f"spare-{n}")),
             "put_policy": lambda n: manager.put_policy(replace(plain, name=f"plain {n}")),
-            "put_policy with rules": lambda n: manager.put_policy(replace(policy, name=f"rules {n}")),
-            "the first request under it": lambda _: router.route(self._by_law),
+            "put_policy with rules, and a request": asked_after(
+                lambda n: manager.put_policy(replace(policy, name=f"rules {n}"))
+            ),
             "put_service": lambda n: manager.put_service(Service("extra", policy=TEMPLATES[0], priority=n + 1)),
-            "apply, one region changed": lambda n: manager.apply(self._one_changed(n)),
-            "apply, all regions changed": lambda n: manager.apply(declared(n + 1)),
-            "apply, dry run": lambda n: manager.apply(declared(n + 10), dry_run=True),
+            "apply, one region changed": lambda n: manager.apply(ones[n]),
+            "apply, all regions changed": lambda n: manager.apply(worlds[n]),
+            "apply, dry run": lambda n: manager.apply(ones[n], dry_run=True),
         }
-
-    def _one_changed(self, number: int) -> World:
-        world = declared()
-        return replace(world, regions=(replace(world.regions[0], cost_multiplier=5.0 + number), *world.regions[1:]))
 
     def _moving(self) -> dict[str, Act]:
         manager, handler = self._manager, self._handler
@@ -222,10 +232,13 @@ class Calls:
 
     def _over_http(self) -> dict[str, Act]:
         paths = ("/stats", "/regions", "/v1/regions", "/v1/status", "/v1/services", "/v1/events", "/metrics")
-        acts: dict[str, Act] = {f"GET {path}": lambda _, path=path: asked(self._app, path) for path in paths}
+        acts: dict[str, Act] = {f"GET {path}": self._get(path) for path in paths}
         question = b'{"request_context": {"country": "DE", "service": "eea-only"}}'
         acts["POST /v1/route/explain"] = lambda _: asked(self._app, "/v1/route/explain", question)
         return acts
+
+    def _get(self, path: str) -> Act:
+        return lambda _: asked(self._app, path)
 
 
 async def turns() -> list[list[str]]:
@@ -235,7 +248,7 @@ async def turns() -> list[list[str]]:
 
     async def beginning(_: int) -> None:
         async with RegionManager() as manager:
-            await manager.apply(declared())
+            await manager.apply(world)
 
     first = await longest_turn(beginning, 3)
     rows.append(["apply, a new world of 1,000 regions", f"{first.own:.2f}", f"{first.wall:.2f}"])

@@ -85,6 +85,13 @@ class TestLogSink:
             "share": 0.5,
         }
 
+    def test_credentials_of_probes_are_not_written(self) -> None:
+        before, after = ({"health": {"path": "/", "headers": {"authorization": word}}} for word in ("old-1", "new-2"))
+        updated = entry(EventKind.REGION_UPDATED, before=before, after=after)
+        lines = logged(entry(EventKind.REGION_REGISTERED, after=before), updated)
+        assert len(lines) == 2 and not [line for line in lines if "old-1" in line or "new-2" in line]
+        assert json.loads(lines[1])["after"]["health"]["path"] == "/"
+
     def test_before_and_after_appear_only_where_there_are_any(self) -> None:
         (line,) = logged(entry(EventKind.DRAIN_STARTED))
         assert not {"before", "after"} & json.loads(line).keys()

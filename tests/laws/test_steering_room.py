@@ -135,10 +135,10 @@ def test_L7_who_matters_more_keeps_its_place_and_who_matters_less_moves_and_over
     demand = {("edge", name): 90.0 for name in ("bulk", "core", "web")}
     kinds = asked(fleet(at("a"), at("b"), services=services), demand)
     assert [tiers(kinds[name])[0] for name in ("core", "web")] == [{"a": 10_000}, {"b": 10_000}]
-    assert {name: kinds[name].overload for name in demand_names(demand)} == {"bulk": 70, "core": 0, "web": 0}
+    assert {name: kinds[name].overload for name in names_in(demand)} == {"bulk": 70, "core": 0, "web": 0}
 
 
-def demand_names(demand: Demand) -> list[str]:
+def names_in(demand: Demand) -> list[str]:
     return [name for _, name in demand]
 
 
@@ -160,6 +160,19 @@ def test_L7_where_regions_take_turns_a_small_one_takes_what_it_can(strategy: Rou
     regions = [at("a", max_capacity=20.0), at("b"), at("c", load=80.0), at("d", "degraded")]
     kind = one(*regions, demand=150.0, strategy=strategy)
     assert tiers(kind) == [{"a": 1200, "b": 6000, "c": 667, "d": 2133}]
+
+
+def test_L7_the_last_of_those_that_take_turns_is_not_overlooked() -> None:
+    kind = one(at("a"), at("b", max_capacity=20.0), demand=60.0, strategy=RoutingStrategy.ROUND_ROBIN)
+    assert tiers(kind) == [{"a": 7000, "b": 3000}]
+
+
+def test_L7_who_may_go_elsewhere_makes_room_for_who_may_not() -> None:
+    services = [service("api", priority=1), service("bound", "a", priority=200)]
+    demand = {("edge", "api"): 80.0, ("edge", "bound"): 60.0}
+    kinds = asked(fleet(at("a"), at("b"), services=services), demand)
+    assert tiers(kinds["api"]) == [{"a": 5000, "b": 5000}]
+    assert (tiers(kinds["bound"]), kinds["bound"].overload) == ([{"a": 10_000}], 0)
 
 
 def test_L7_regions_that_leave_or_are_out_take_nothing() -> None:

@@ -164,7 +164,7 @@ async def test_L15_a_drain_ends_at_its_deadline_and_says_where_requests_may_be_l
         assert only(stage, EventKind.DRAIN_COMPLETED).details == {"busy_edges": [A]}
 
 
-async def test_L15_a_drain_waits_for_no_edge_that_is_gone() -> None:
+async def test_L15_a_drain_waits_for_no_edge_that_is_gone_and_names_it() -> None:
     async with Stage.of(US, USW, EU, edges=[A, B], probed=False) as stage:
         draining = asyncio.create_task(stage.handler.drain_gracefully(EU, by="ada", reason="new kernel"))
         await stage.pass_time(0.5)
@@ -172,6 +172,17 @@ async def test_L15_a_drain_waits_for_no_edge_that_is_gone() -> None:
         stage.plane.tell(Connected(B, False))
         await stage.clock.settle()
         assert draining.done()
+        assert only(stage, EventKind.DRAIN_COMPLETED).details == {"busy_edges": [B]}
+
+
+async def test_L15_a_drain_that_no_edge_hears_of_says_so() -> None:
+    async with Stage.of(US, USW, EU, edges=[A, B], probed=False) as stage:
+        for gone in (A, B):
+            stage.plane.tell(Connected(gone, False))
+        draining = asyncio.create_task(stage.handler.drain_gracefully(EU, by="ada", reason="new kernel"))
+        await stage.pass_time(0.5)
+        assert draining.done()
+        assert only(stage, EventKind.DRAIN_COMPLETED).details == {"busy_edges": [A, B]}
 
 
 # --- L4, L9, L10 with edges ----------------------------------------------------------------------

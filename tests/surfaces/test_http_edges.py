@@ -28,7 +28,10 @@ EDGE: dict[str, Any] = {
     "networks": [{"name": "office", "cidrs": ["192.0.2.0/24"], "latitude": 52.5, "longitude": 13.4, "country": "DE"}],
     "trusted_hops": 1,
 }
-UNTOLD = ("acknowledged", "current", "synced", "lagging", "rejections", "rates", "in_flight", "astray", "version")
+UNTOLD = (
+    *("acknowledged", "current", "synced", "lagging", "rejections", "rates", "in_flight", "astray", "version"),
+    "read_back_age_s",
+)
 
 
 class LeftPlane(MemoryDataPlane):

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from hypothesis import given, settings, strategies as st
 
+from mahavishnu.integrations.multi_region.core.edges import EdgeSpec
 from mahavishnu.integrations.multi_region.core.intent import World, check_world, region_from_document
 from mahavishnu.integrations.multi_region.core.model import (
     CloudProvider,
@@ -24,12 +25,14 @@ from mahavishnu.integrations.multi_region.core.model import (
     DeploymentType,
     FailbackMode,
     HealthCheck,
+    Point,
     ProbeKind,
     RegionCapabilities,
     RoutingStrategy,
     SafetyLimits,
     Service,
 )
+from mahavishnu.integrations.multi_region.core.routes import RouteClass
 from mahavishnu.integrations.multi_region.errors import WorldFileError
 from mahavishnu.integrations.multi_region.facts.catalog import region_from_catalog
 from mahavishnu.integrations.multi_region.surfaces.world.load import (
@@ -70,7 +73,12 @@ def expected_example() -> World:
         ),
         policies=(DataPlacementPolicy("gdpr", [GDPR], ["eu-west-1", "eu-central-1"]),),
         services=(
-            Service("web", ("www.example.test",), priority=10),
+            Service(
+                "web",
+                ("www.example.test",),
+                priority=10,
+                routes=(RouteClass("/reports/", 60), RouteClass("/", 2, attempt_timeout_s=0.5)),
+            ),
             Service(
                 "accounts",
                 ("accounts.example.test",),
@@ -81,6 +89,7 @@ def expected_example() -> World:
             ),
         ),
         limits=SafetyLimits(min_serving=1, max_removed=0.5, window_s=60, headroom=0.1),
+        edges=(EdgeSpec("edge-eu", Point(53.35, -6.26), country="IE"),),
     )
 
 

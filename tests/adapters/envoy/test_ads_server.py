@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
+from structlog.testing import capture_logs
 
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.exchange import Reply
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.frames import Frames
@@ -133,6 +134,19 @@ async def test_a_part_that_could_not_be_told_is_an_event_once_and_keeps_the_edge
         assert Acknowledged("e1", 1) not in heard
 
 
+async def test_a_remark_is_an_event_once_and_keeps_no_edge_behind() -> None:
+    server, remark = AdsServer(LOCAL), Rejection("api", "protocol: HTTP/1.1 is spoken", 1)
+    async with serving(server) as heard, stream(server.address, "e1") as client:
+        server.declare(["e1"])
+        for generation in (1, 2):
+            server.offer("e1", clusters(generation, a="1")["e1"], remarks=(remark,))
+        await client.ask(CLUSTER)
+        await client.take()
+        await until(lambda: server.states()["e1"].acknowledged == 2)
+        assert [one for one in heard if isinstance(one, Rejected)] == [Rejected("e1", remark)]
+        assert server.states()["e1"].rejections == (remark,)
+
+
 # --- who may speak ---------------------------------------------------------------------------------
 
 
@@ -146,6 +160,19 @@ async def test_an_edge_that_is_not_declared_is_refused(kind: str) -> None:
             await client.read()
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
         assert set(server.states()) == {"e1"}
+
+
+async def test_a_stranger_that_asks_again_and_again_is_logged_once() -> None:
+    server = AdsServer(LOCAL)
+    async with serving(server):
+        server.publish(clusters(1, a="1"))
+        with capture_logs() as lines:
+            for name in ("stranger", "stranger", "other"):
+                async with stream(server.address, name) as client:
+                    await client.ask(CLUSTER)
+                    with pytest.raises(grpc.aio.AioRpcError):
+                        await client.read()
+        assert [line["edge_id"] for line in lines] == ["stranger", "other"]
 
 
 async def test_an_edge_that_names_itself_not_at_all_is_refused() -> None:

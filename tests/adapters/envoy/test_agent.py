@@ -31,6 +31,7 @@ from mahavishnu.integrations.multi_region.core.traffic import (
     TrafficClass,
     TrafficPlan,
 )
+from mahavishnu.integrations.multi_region.errors import UnavailableError
 from tests.adapters.envoy.edge import free_port
 from tests.adapters.envoy.regions import TestRegion
 
@@ -226,3 +227,44 @@ async def test_a_process_that_is_none_of_ours_is_let_be(tmp_path: Path) -> None:
 
 async def _names_another(path: Path, pid: int) -> bool:
     return bool(json.loads(path.read_text())["pid"] != pid)
+
+
+async def test_an_envoy_that_dies_while_no_controller_answers_goes_on_with_what_it_last_held(tmp_path: Path) -> None:
+    port, xds, state = free_port(), free_port(), tmp_path / "s"
+    async with region("a") as a, region("b") as b:
+        async with controller(xds, plan(port, a, b)), agent(xds, state):
+            await until(serves(port, "a"))
+        async with controller(xds, plan(port, a, b)) as plane, agent(xds, state) as edge:
+            await until(serves(port, "a"))
+            await plane.close()
+            first = edge.pid
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            await until(_is_dead(first))
+            await until(serves(port, "a"))
+            assert edge.on_its_own
+            async with controller(xds, plan(port, b, a)):
+                await until(serves(port, "b"))
+
+
+async def test_an_edge_that_an_agent_runs_is_left_to_it_by_others(tmp_path: Path) -> None:
+    port, xds, state = free_port(), free_port(), tmp_path / "s"
+    async with region("a") as a, controller(xds, plan(port, a)):
+        async with agent(xds, state) as edge:
+            await until(serves(port, "a"))
+            first = edge.pid
+            assert first is not None
+            with pytest.raises(UnavailableError, match="another agent"):
+                async with agent(xds, state):
+                    pass
+            await until(lambda: _names_another(state / "edge.pid", 0))
+            assert edge.pid == first and is_alive(first) and await served_by(port) == "a"
+        async with agent(xds, state):
+            await until(serves(port, "a"))
+
+
+def _is_dead(pid: int) -> Callable[[], Awaitable[bool]]:
+    async def asked() -> bool:
+        return not is_alive(pid)
+
+    return asked

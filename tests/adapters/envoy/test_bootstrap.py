@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from mahavishnu.integrations.multi_region.core.model import HealthCheck, Point, 
 from mahavishnu.integrations.multi_region.core.routes import RouteClass
 from mahavishnu.integrations.multi_region.core.traffic import Area
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
+from mahavishnu.integrations.multi_region.ports.dataplane import Connected, EdgeEvent, LoadReport
 from tests.adapters.mmdb_writer import write_mmdb
 
 from .edge import free_port, run_envoy, static_bootstrap, validate
@@ -46,7 +47,7 @@ def test_controllers_are_asked_first_and_the_agent_when_none_answers() -> None:
     assert made["node"] == {"id": "edge-eu", "cluster": "multi-region"}
     assert xds["type"] == "STATIC"
     tiers = [(tier["priority"], len(tier["lb_endpoints"])) for tier in xds["load_assignment"]["endpoints"]]
-    assert tiers == [(0, 2), (1, 1)]
+    assert tiers == [(0, 1), (1, 1), (2, 1)]
 
 
 def test_names_of_controllers_are_looked_up() -> None:
@@ -191,3 +192,49 @@ async def test_an_edge_starts_on_what_its_agent_kept_and_goes_on_with_the_contro
             async with controller(f"127.0.0.1:{later}", new):
                 await relay.stop()
                 await served_by(port, "new")
+
+
+@pytest.mark.slow
+async def test_plans_and_load_reports_go_over_the_same_controller_and_move_to_the_next_together(tmp_path: Path) -> None:
+    port, heard = free_port(), dict[str, list[EdgeEvent]]()
+    async with regions(["a"]) as found, AsyncExitStack() as stack:
+        servers = {}
+        for name in ("first", "second", "third"):
+            opened = controller("127.0.0.1:0", _told("a", found["a"].url, port))
+            servers[name] = await stack.enter_async_context(opened)
+            servers[name][0].subscribe(heard.setdefault(name, []).append)
+        addresses = [address for _, address in servers.values()]
+        made = bootstrap_document("edge-eu", addresses, admin_socket=str(tmp_path / "admin.sock"))
+        async with run_envoy(made, tmp_path):
+            for name in ("first", "second", "third"):
+                await _reports(port, heard[name])
+                assert [other for other, events in heard.items() if events] == [name]
+                assert Connected("edge-eu", True) in heard[name]
+                await servers[name][0].stop()
+                heard[name].clear()
+
+
+@pytest.mark.slow
+async def test_a_controller_that_takes_connections_and_never_answers_is_passed_over(tmp_path: Path) -> None:
+    port, taken = free_port(), list[asyncio.StreamWriter]()
+    hung = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
+    silent = ("127.0.0.1", int(hung.sockets[0].getsockname()[1]))
+    try:
+        async with regions(["a"]) as found, controller("127.0.0.1:0", _told("a", found["a"].url, port)) as (_, address):
+            made = bootstrap_document("edge-eu", [silent, address], admin_socket=str(tmp_path / "admin.sock"))
+            async with run_envoy(made, tmp_path):
+                await served_by(port, "a")
+        assert taken
+    finally:
+        hung.close()
+        for writer in taken:
+            writer.close()
+
+
+async def _reports(port: int, events: list[EdgeEvent]) -> None:
+    """Ask the edge until it reports what it was asked."""
+    async with asyncio.timeout(60):
+        while not any(isinstance(event, LoadReport) and event.loads for event in events):
+            with suppress(OSError):
+                await ask(port)
+            await asyncio.sleep(0.05)

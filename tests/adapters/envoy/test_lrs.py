@@ -13,10 +13,11 @@ from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.load_reports
     wanted_reports,
 )
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.proto import message
+from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resources import CLUSTER
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.server import AdsServer
 from mahavishnu.integrations.multi_region.ports.dataplane import Load, LoadReport
 from tests.adapters.envoy.ads_client import snapshot
-from tests.adapters.envoy.grpc_client import load_request, load_stream, serving, until
+from tests.adapters.envoy.grpc_client import load_request, load_stream, serving, stream, until
 
 
 def seen(region: str, *, good: int = 0, bad: int = 0, flying: int = 0, issued: int = 0, **more: Any) -> dict[str, Any]:
@@ -114,3 +115,20 @@ async def test_reports_of_an_edge_that_is_not_declared_are_refused() -> None:
             await call.read()
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
         assert heard == []
+
+
+async def test_an_edge_that_is_away_sees_nothing_and_one_that_is_back_what_it_told_last() -> None:
+    server = AdsServer("127.0.0.1:0")
+    server.publish({"e1": snapshot(1)})
+    async with serving(server):
+        async with stream(server.address, "e1") as client, load_stream(server.address) as call:
+            await client.ask(CLUSTER)
+            await call.write(load_request(node={"id": "e1"}))
+            await call.write(report(api=[seen("eu", good=3, flying=2)]))
+            await until(lambda: server.states()["e1"].rates)
+        await until(lambda: not server.states()["e1"].connected)
+        assert (dict(server.states()["e1"].rates), dict(server.states()["e1"].in_flight)) == ({}, {})
+        async with stream(server.address, "e1") as client:
+            await client.ask(CLUSTER)
+            await until(lambda: server.states()["e1"].connected)
+            assert dict(server.states()["e1"].in_flight) == {"eu": 2}  # they may still be; a drain must not miss them

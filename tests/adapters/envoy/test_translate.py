@@ -18,7 +18,7 @@ from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resources im
     Resource,
     Snapshot,
 )
-from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.translate import Translator
+from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.translate import KEPT, MADE, Translator
 from mahavishnu.integrations.multi_region.core.model import HealthCheck, ProbeKind, UpstreamProtocol
 from mahavishnu.integrations.multi_region.core.traffic import EdgePlan, Standing
 
@@ -205,7 +205,7 @@ def test_http2_is_spoken_when_all_regions_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rtt_ms", "connect", "pong", "check"), [(0, 0.25, 0.15, 0.2), (50, 0.25, 0.15, 0.2), (180, 1.0, 0.6, 0.8)]
+    ("rtt_ms", "connect", "pong", "check"), [(0, 0.2, 0.15, 0.2), (50, 0.2, 0.15, 0.2), (180, 0.3, 0.35, 0.8)]
 )
 def test_far_regions_get_more_time(rtt_ms: int, connect: float, pong: float, check: float) -> None:
     tier = [
@@ -253,3 +253,31 @@ def test_a_check_that_no_edge_takes_costs_the_service_its_check_alone() -> None:
     assert "health_checks" in cluster(snapshot, "web")
     (problem,) = problems
     assert (problem.resource, "unhealthy_threshold" in problem.reason) == ("api", True)
+
+
+def test_a_class_of_mixed_protocols_is_told_and_said_so() -> None:
+    mixed = [target("new", protocol=UpstreamProtocol.HTTP2), target("old")]
+    _, (said,) = translated(plan(service(kind(mixed), kind([mixed[0]], asks=("gdpr",)))))
+    assert (said.resource, said.carried) == ("api", True)
+    assert "as old speak" in said.reason
+    assert "; new must" in said.reason
+
+
+def test_a_translation_that_was_given_up_is_no_part_of_the_next() -> None:
+    translator = Translator()
+
+    def told(region: str, *names: str) -> EdgePlan:
+        return plan(*(service(kind([target(region)], service=name), hosts=(f"{name}.test",)) for name in names))
+
+    first, _ = translator.snapshot(told("a", "one", "two"), 1, NOWHERE)
+    steps = translator.steps(told("b", "one", "two", "three"), 2, NOWHERE)
+    assert [next(steps) for _ in range(2)] == [MADE, MADE]
+    steps.close()
+    last, _ = translator.snapshot(told("a", "one", "two"), 3, NOWHERE)
+    assert last.resources == first.resources
+
+
+def test_a_step_that_makes_nothing_costs_little() -> None:
+    translator = Translator()
+    translator.snapshot(plan(service(kind([target("a")]))), 1, NOWHERE)
+    assert list(translator.steps(plan(service(kind([target("a")]))), 2, NOWHERE)) == [KEPT, KEPT]

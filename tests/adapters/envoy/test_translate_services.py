@@ -10,6 +10,7 @@ import pytest
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import EdgeOptions
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resources import (
     CLUSTER,
+    ENDPOINTS,
     LISTENER,
     ROUTES,
     Snapshot,
@@ -18,7 +19,7 @@ from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.translate im
 from mahavishnu.integrations.multi_region.core.edges import ClientPlace, Network
 from mahavishnu.integrations.multi_region.core.model import Point
 from mahavishnu.integrations.multi_region.core.routes import RouteClass
-from mahavishnu.integrations.multi_region.core.traffic import Area
+from mahavishnu.integrations.multi_region.core.traffic import Area, Standing, Target
 
 from .edge import plain
 from .plans import NOWHERE, SPEC, kind, plan, service, target, translated
@@ -145,3 +146,41 @@ def test_placing_clients_needs_a_database_and_readable_networks() -> None:
         assert "clients" in snapshot.resources[LISTENER]
     options = EdgeOptions(geoip_database="/var/lib/geo.mmdb")
     assert Translator(options).snapshot(plan(service(kind([target("a")])), edge=geo), 1, NOWHERE)[1] == ()
+
+
+def clusters_of(snapshot: Snapshot) -> dict[str, set[str]]:
+    """The clusters that each service's routes name."""
+    found = plain(snapshot.resources[ROUTES]["services"]).get("virtual_hosts", [])
+    return {host["name"]: {r["route"]["cluster"] for r in host["routes"] if "route" in r} for host in found}
+
+
+def test_a_service_that_is_called_like_a_class_of_another_has_clusters_of_its_own() -> None:
+    api = service(kind([target("a")]), kind([target("eu")], asks=("gdpr",)), hosts=("api.test",))
+    like = service(kind([target("us")], service="api~gdpr"), hosts=("like.test",))
+    percent = service(kind([target("us")], service="api%7Egdpr"), hosts=("percent.test",))
+    snapshot, problems = translated(plan(api, like, percent))
+    named = clusters_of(snapshot)
+    assert problems == ()
+    assert named["api"] == {"api", "api~gdpr"}
+    assert [len(names) for names in named.values()] == [2, 1, 1]
+    assert not named["api"] & named["api~gdpr"]
+    assert not named["api~gdpr"] & named["api%7Egdpr"]
+    assert set().union(*named.values()) == snapshot.resources[CLUSTER].keys() == snapshot.resources[ENDPOINTS].keys()
+
+
+@pytest.mark.parametrize(
+    ("tiers", "why", "refused"),
+    [
+        ([[target("a")]], None, False),
+        ([[target("a", standing=Standing.OUT)]], "no healthy region", False),
+        ([[]], "policy-bound exhaustion: a lacks gdpr", True),
+        ([], "policy-bound exhaustion: a lacks gdpr", True),
+    ],
+)
+def test_an_edge_refuses_by_itself_only_where_no_region_may_serve(
+    tiers: list[list[Target]], why: str | None, refused: bool
+) -> None:
+    """Whether a region that may serve is well is for the edge to see."""
+    told = service(kind([target("a")]), kind(*tiers, asks=("gdpr",), exhausted=why))
+    snapshot, _ = translated(plan(told))
+    assert ("api~gdpr" in clusters_of(snapshot)["api"]) == (not refused)

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
@@ -33,6 +34,14 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is alive; one that has ended and that nobody has asked about is not."""
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 class Started:
@@ -92,10 +101,8 @@ class Started:
             self.kill()
             return
         self._process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):  # a test may have stopped it in its tracks
             self._process.wait(DEADLINE_S / 2)
-        except subprocess.TimeoutExpired:
-            pass  # a test may have stopped it in its tracks
         self.kill()
 
 

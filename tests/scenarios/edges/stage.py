@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
@@ -37,7 +37,9 @@ PLACES: Mapping[str, Mapping[str, Any]] = {
 }
 """Where regions are; the first is the nearest to the edge."""
 
-CHECK = {"interval": "250ms", "timeout": "500ms", "fall": 2, "rise": 2, "hold_down": "1s"}
+CHECK: Mapping[str, Any] = MappingProxyType(
+    {"interval": "250ms", "timeout": "500ms", "fall": 2, "rise": 2, "hold_down": "1s"}
+)
 """How regions are probed: patient enough for a machine that is busy."""
 
 HOST_NAME = "api.test"
@@ -47,7 +49,9 @@ SPREAD = {"name": "api", "hosts": [HOST_NAME], "strategy": "round_robin", "route
 NEAREST = {"name": "api", "hosts": [HOST_NAME], "strategy": "latency_based", "routes": [HEDGED]}
 """A service that the nearest region serves; each other one stands by."""
 
-_ENV_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+_ENV_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV")
 
 
 class Controller:
@@ -145,6 +149,10 @@ class Stage:
         files = sorted([*self.folder.glob("*.err"), *self.folder.glob("state/**/*.log")])
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-20_000:]}" for path in files)
 
+    def pid_file(self, edge_id: str = EDGE) -> Path:
+        """Where a controller notes the Envoy that it runs."""
+        return self.folder / "state" / "multi-region" / "edges" / f"{edge_id}.pid"
+
     # --- who takes part -----------------------------------------------------------------------------
 
     async def regions(self, *names: str) -> list[PythonPlace]:
@@ -217,32 +225,37 @@ class Stage:
         """Where clients reach the edge."""
         return f"http://{HOST}:{self.port}"
 
-    async def request(self, path: str = "/", **headers: str) -> tuple[int, Mapping[str, str]]:
+    async def request(self, path: str = "/", headers: Mapping[str, str] = NO_HEADERS) -> tuple[int, Mapping[str, str]]:
         """One request's status and headers; (0, {}) when nobody answers."""
         assert self._http is not None
-        said = {"host": HOST_NAME} | {name.replace("_", "-"): value for name, value in headers.items()}
         try:
-            async with self._http.get(self.url + path, headers=said) as answer:
+            async with self._http.get(self.url + path, headers={"host": HOST_NAME, **headers}) as answer:
                 await answer.read()
                 return answer.status, answer.headers
         except aiohttp.ClientError:
             return 0, {}
 
-    async def serves(self, path: str = "/", by: Iterable[str] = (), **headers: str) -> None:
+    async def serves(self, path: str = "/", headers: Mapping[str, str] = NO_HEADERS, *, by: Iterable[str] = ()) -> None:
         """Wait until the edge answers a few clients in a row well; ``by``: from exactly these regions."""
 
         async def well() -> bool:
-            answers = [await self.request(path, **headers) for _ in range(10)]
+            answers = [await self.request(path, headers) for _ in range(10)]
             served = {said.get(REGION_HEADER) for _, said in answers}
             return {status for status, _ in answers} == {200} and served == (set(by) or served)
 
-        await until(well, f"the edge answers clients {path} {headers}, by {by}")
+        await until(well, f"the edge answers clients {path} {dict(headers)}, by {by}")
 
-    def load(self, path: str = "/", rate: float = 250.0, methods: tuple[str, ...] = ("GET",), **more: str) -> OpenLoop:
+    def load(
+        self,
+        path: str = "/",
+        headers: Mapping[str, str] = NO_HEADERS,
+        *,
+        rate: float = 250.0,
+        methods: tuple[str, ...] = ("GET",),
+    ) -> OpenLoop:
         """Clients of the edge."""
-        headers = {"host": HOST_NAME} | {name.replace("_", "-"): value for name, value in more.items()}
         body = b"body" if set(methods) - {"GET", "HEAD"} else b""
-        return OpenLoop(Aim(self.url + path, rate, methods, headers, body, timeout_s=30.0))
+        return OpenLoop(Aim(self.url + path, rate, methods, {"host": HOST_NAME, **headers}, body, timeout_s=30.0))
 
 
 def world(
@@ -254,7 +267,7 @@ def world(
 ) -> dict[str, Any]:
     """The world file of a stage: its regions, these services, and one edge in Frankfurt."""
     regions = [
-        {"id": name, "max_capacity": 10_000, "health": check, **PLACES[name], **place.declared}
+        {"id": name, "max_capacity": 10_000, "health": dict(check), **PLACES[name], **place.declared}
         for name, place in stage.places.items()
     ]
     edge = {"id": EDGE, **FRANKFURT, "listen": f"{HOST}:{stage.port}"}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from mahavishnu.integrations.multi_region.testing.open_loop import OpenLoop, shares
 
-from .processes import free_port, until
+from .processes import free_port, runs, until
 from .stage import EDGE, NEAREST, SPREAD, Stage, told, world
 
 pytestmark = pytest.mark.slow
@@ -19,6 +20,10 @@ def nothing_failed(name: str, load: OpenLoop) -> None:
     assert [answer for answer in load.answers if answer.failed] == []
 
 
+async def is_gone(pid: int) -> bool:
+    return not runs(pid)
+
+
 async def test_a_controller_killed_under_load_costs_nothing_and_goes_on_when_it_is_back() -> None:
     async with Stage() as stage:
         fra, *_ = await stage.regions("fra", "par", "iad")
@@ -27,12 +32,16 @@ async def test_a_controller_killed_under_load_costs_nothing_and_goes_on_when_it_
         async with stage.load(methods=("GET", "POST")) as load:
             await asyncio.sleep(1)
             load.mark()
+            left = json.loads(stage.pid_file().read_text())["pid"]
             controller.process.kill()
             await asyncio.sleep(1)
+            assert runs(left)
             await controller.start()
             await controller.synced()
-            await asyncio.sleep(2)
+            await until(lambda: is_gone(left), "the Envoy that was left is relieved by another")
+            await asyncio.sleep(0.5)
         nothing_failed("controller killed and started again", load)
+        assert set(shares(load.answers)) == {"fra"}
         async with stage.load() as load:
             await asyncio.sleep(0.5)
             load.mark()

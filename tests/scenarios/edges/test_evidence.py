@@ -1,4 +1,4 @@
-"""What edges see counts: a region that fails half of its requests, one that comes and goes, and probes that are wrong."""
+"""What edges see counts: a region that fails half of its requests, one that comes and goes, probes that are wrong."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def test_a_region_that_fails_half_of_its_requests_is_ejected_though_its_ch
 async def test_a_flapping_region_costs_no_request_and_is_failed_over_once() -> None:
     async with Stage() as stage:
         victim, *_ = await stage.regions("fra", "par", "iad")
-        controller = await stage.controller(world(stage, NEAREST, check=CHECK | {"hold_down": "1h"}))
+        controller = await stage.controller(world(stage, NEAREST, check={**CHECK, "hold_down": "1h"}))
         await stage.serves(by=("fra",))
         async with stage.load() as load:
             await asyncio.sleep(0.5)
             load.mark()
             for mode in ("errors", "well") * 3:
                 victim.behave(mode)
-                await asyncio.sleep(1)
+                await asyncio.sleep(0.8)
             await controller.happened("failover.acknowledged", "fra")
             settled = load.now_s
             await asyncio.sleep(1)
@@ -57,24 +57,22 @@ async def test_a_flapping_region_costs_no_request_and_is_failed_over_once() -> N
 @pytest.mark.parametrize("sick", [("fra",), ("fra", "par", "iad")])
 async def test_probes_that_are_wrong_never_empty_a_service_that_edges_see_alive(sick: tuple[str, ...]) -> None:
     async with Stage() as stage:
-        places = await stage.regions("fra", "par", "iad")
+        await stage.regions("fra", "par", "iad")
         nowhere = {"url": "http://127.0.0.1:9/healthz"}
         document = world(stage, SPREAD)
         controller = await stage.controller(document)
         await stage.serves(by=("fra", "par", "iad"))
         async with stage.load() as load:
-            await asyncio.sleep(2)
+            await asyncio.sleep(1.5)
             load.mark()
             for region in document["regions"]:
                 if region["id"] in sick:
-                    region["health"] = CHECK | nowhere
+                    region["health"] = {**CHECK, **nowhere}
             await controller.ask("POST", "/v1/apply", document)
-            await asyncio.sleep(4)
-            views = await controller.get("/v1/regions")
-        serving = {answer.region for answer in load.since(load.marked_s + 3)}
-        asked = [await place.asked() for place in places]
+            await asyncio.sleep(3)
+            blind = await controller.events("observer.blind")
+        serving = {answer.region for answer in load.since(load.marked_s + 2)}
     told(f"probes wrong of {sick}", load.summary())
-    print({view["region_id"]: (view["phase"], view["reason"]) for view in views})
     assert [answer for answer in load.answers if answer.failed] == []
-    assert serving == {"fra", "par", "iad"} if len(sick) > 1 else serving >= {"par", "iad"}
-    assert min(asked) > 0
+    assert serving == ({"par", "iad"} if len(sick) == 1 else {"fra", "par", "iad"})
+    assert bool(blind) is (len(sick) > 1)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mahavishnu.integrations.multi_region.testing.open_loop import OpenLoop, shares
 
 from .places import NGINX, missing_for_islands
-from .stage import NEAREST, SPREAD, Controller, Stage, told, world
+from .stage import EDGE, NEAREST, SPREAD, Controller, Stage, told, world
 
 pytestmark = pytest.mark.slow
 
@@ -40,9 +41,19 @@ async def lose(stage: Stage, controller: Controller, arrangement: str, fault: Ca
         await controller.happened("failover.acknowledged", VICTIM)
         settled = load.now_s
         await asyncio.sleep(1)
+        (acknowledged,) = await controller.events("failover.acknowledged", VICTIM)
+    check_record(acknowledged["details"])
     assert settled < load.answers[-1].due_s
     assert VICTIM not in shares(load.since(settled))
     return load
+
+
+def check_record(told_of: Mapping[str, Any]) -> None:
+    """The log names both ends of a failover, from the first bad sign to the last edge's acknowledgement."""
+    ends = [told_of[name] for name in ("first_signal_at", "verdict_at", "planned_at", "acknowledged_at")]
+    assert ends == sorted(ends)
+    assert told_of["duration_ms"] == pytest.approx(1000 * (ends[-1] - ends[0]), abs=50)
+    assert (told_of["acknowledged_by"], told_of["lagging"]) == ([EDGE], [])
 
 
 def check(name: str, arrangement: str, load: OpenLoop) -> None:

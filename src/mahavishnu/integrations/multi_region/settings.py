@@ -187,7 +187,7 @@ class Settings(BaseSettings):
     xds: Annotated[str, AfterValidator(_listen)] | None = _text(
         None,
         "HOST:PORT, an IPv6 address in brackets, a port from 0 to 65535",
-        "Where edges (Envoy) are served their configuration; none: they are not. Off loopback it needs the three files.",
+        "Where edges (Envoy) are told what to do; none: they are not. Off loopback it needs the three files.",
     )
     xds_certificate: Path | None = _text(None, "a path", "Certificate (PEM) of the server for edges.")
     xds_key: Path | None = _text(None, "a path", "Key (PEM) that belongs to XDS_CERTIFICATE.")

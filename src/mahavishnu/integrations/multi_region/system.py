@@ -91,13 +91,15 @@ async def create_multi_region_system(
     geoip: GeoIp | None = None,
     tracer: Tracer | None = None,
     plane: DataPlane | None = None,
+    first_look_s: float = 0.0,
 ) -> MultiRegionSystem:
     """A running system: real probes over HTTP and TCP, the store that the settings name (memory by default).
 
     Deployments that the store holds go on where they were, and what services declare is taken up. ``executor``: puts
     versions into regions; ``geoip``: says where addresses are; by default the ones that the settings name, or none.
     ``tracer``: takes the share of decisions that ``settings.trace_sample`` says, by default through OpenTelemetry.
-    ``plane``: carries traffic plans to the declared edges, and is closed with the system.
+    ``plane``: carries traffic plans to the declared edges, and is closed with the system. ``first_look_s``: how long at
+    most the first plan waits until every region has been heard of.
     Raises SettingsError for a setting that is not allowed, StoreError when the store cannot be opened.
     """
     settings = settings or load_settings()
@@ -113,7 +115,7 @@ async def create_multi_region_system(
     )
     await manager.initialize()
     router = _router(manager, settings, geoip, tracer)
-    steering = None if plane is None else Steering(manager, plane)
+    steering = None if plane is None else Steering(manager, plane, first_look_s=first_look_s)
     if steering is not None:
         await steering.initialize()
     handler = FailureHandler(

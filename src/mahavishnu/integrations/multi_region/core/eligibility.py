@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
 from .facts import ATTESTED, Fact, reading, why_unknown
@@ -87,7 +88,13 @@ def lawful_objection(region: RegionView, needs: Needs) -> Objection | None:
     policy, why = broken
     if why is None:
         return Objection(Reason.POLICY, _not_listed(policy))
-    return Objection(Reason.POLICY, f"policy {policy.policy_id} does not allow it: {why}")
+    return _refused_by_rules(policy.policy_id, why)
+
+
+@lru_cache(maxsize=1024)
+def _refused_by_rules(policy_id: str, why: str) -> Objection:
+    """One for all regions that are refused in the same words: there may be a thousand."""
+    return Objection(Reason.POLICY, f"policy {policy_id} does not allow it: {why}")
 
 
 _Refusal = Callable[[PolicyView, RegionView, Needs], str | None]
@@ -258,6 +265,11 @@ def policy_bound(fleet: Fleet, needs: Needs, excluded: dict[str, Objection]) -> 
         why.code is Reason.POLICY and objection(fleet.regions[region_id], lawless) is None
         for region_id, why in excluded.items()
     )
+
+
+def attested_by(regions: Iterable[RegionView]) -> frozenset[ComplianceFramework]:
+    """The frameworks that at least one of the regions meets: what a request may state and still be served."""
+    return frozenset(framework for region in regions for framework in region.compliance)
 
 
 def names_of(frameworks: Iterable[ComplianceFramework]) -> str:

@@ -323,7 +323,7 @@ def _onto_many(
     fleet: Fleet, leaving: RegionView, needs: list[Needs], open_to: list[list[RegionView]], excluded: dict[str, str]
 ) -> FailoverPlan:
     """Fill the nearest first; services that matter most choose first, and among equals the one with least choice."""
-    free = {r.region_id: room(r, fleet.limits.headroom) for r in fleet.regions.values()}
+    free = {r.region_id: room(r, fleet.limits.headroom) for regions in open_to for r in regions}
     part = 1.0 / len(needs)
     by_service: dict[str, dict[str, float]] = {}
     for need, regions in sorted(zip(needs, open_to, strict=True), key=lambda pair: (_priority(pair[0]), len(pair[1]))):

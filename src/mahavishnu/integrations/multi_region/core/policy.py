@@ -134,25 +134,24 @@ class Refusals:
 
     def of(self, facts: Facts, now: float) -> str | None:
         """The reason that ``examine`` gives to refuse a region with these facts; None when it allows it."""
-        sources = (self._own, facts) if self._own else (facts,)
-        case: list[object] = []
+        own, other = self._own.get, facts.get
         silent: list[Fact | None] = []
+        unsaid: list[object] = []
 
         def noting(name: str) -> Value | None:
-            fact = next((facts[name] for facts in sources if name in facts), None)
+            fact = own(name) or other(name)
             said = None if fact is None else fact.at(now)
             if said is None:  # the words say that it is missing, and why: no other facts show in them
-                case.append((name, id(fact)))
                 silent.append(fact)
+                unsaid.append((name, id(fact)))
             return said
 
-        case += [rule.when.holds(noting) for rule in self._rules]
-        key = tuple(case)
+        key = (*[rule.when.holds(noting) for rule in self._rules], *unsaid)
         told = self._told.get(key)
         if told is None:
             if len(self._told) >= MAX_CASES:
                 self._told.clear()
-            found = examine(self._rules, sources, now)
+            found = examine(self._rules, (self._own, facts), now)
             told = None if found.verdict is Verdict.ALLOW else found.reason, silent  # kept, so that ids stay theirs
             self._told[key] = told
         return told[0]

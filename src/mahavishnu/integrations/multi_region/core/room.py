@@ -1,9 +1,9 @@
 """How much of each class's demand each region is given, so that none is planned beyond its limit (L7).
 
 Decides by one greedy pass over all classes, those that matter most first. Each fills its regions in its own order:
-at first to the limit less the share that is to be kept free, then to the limit. What fits nowhere is spread over the
-class's regions in proportion to their limits, so that none is drowned more than another, and is told as overload: edges
-cannot shed.
+at first to the limit less the share that is to be kept free, then to the limit. For a class that still finds no room,
+others that may go elsewhere make some. What is left then is spread over the class's regions in proportion to their
+limits, so that none is drowned more than another, and is told as overload: edges cannot shed.
 """
 
 from __future__ import annotations
@@ -73,8 +73,11 @@ class Rooms:
         for kept_free in (headroom, 0.0):
             for part in parts:
                 self._fill(part, kept_free)
+        self._make_room(parts)
         for part in parts:
             self._overflow(part)
+            for name, taken in part.takes.items():
+                part.share.takes[name] = part.share.takes.get(name, 0.0) + taken
         return found
 
     def _fill(self, part: _Part, kept_free: float) -> None:
@@ -82,34 +85,66 @@ class Rooms:
             if part.left <= LEAST:
                 return
             free = [self.free(name, kept_free) for name, _ in pool]
-            takes = poured(part.left, [weight for _, weight in pool], free)
-            for (name, _), taken, most in zip(pool, takes, free, strict=True):
+            wanted, whole = part.left, sum(weight for _, weight in pool)
+            takes = poured(wanted, [weight for _, weight in pool], free)
+            for (name, weight), taken in zip(pool, takes, strict=True):
                 self._give(part, name, taken)
-                part.share.pressed |= taken >= most and part.left > LEAST
+                part.share.pressed |= taken < wanted * weight / whole - LEAST
+
+    def _make_room(self, parts: Sequence[_Part]) -> None:
+        """Move what may go elsewhere, of those that matter least first, for what may not."""
+        wanting = [part for part in parts if part.left > LEAST]
+        on: dict[str, list[_Part]] = {name: [] for part in wanting for name in part.regions}
+        for part in parts:
+            for name in part.takes.keys() & on.keys():
+                on[name].append(part)
+        for part in wanting:
+            for name in part.regions:
+                while part.left > LEAST and on[name]:
+                    if not self._swapped(on[name][-1], part, name):
+                        on[name].pop()  # nobody leaves a region while room is made: this one never finds any
+
+    def _swapped(self, mover: _Part, part: _Part, region_id: str) -> bool:
+        """Whether some of what one part has at a region went elsewhere, to let another part in."""
+        for name in mover.regions:
+            moved = min(part.left, mover.takes.get(region_id, 0.0), self.free(name))
+            if moved > LEAST:
+                self._give(mover, region_id, -moved)
+                self._give(mover, name, moved)
+                self._give(part, region_id, moved)
+                mover.share.pressed = True
+                return True
+        return False
 
     def _overflow(self, part: _Part) -> None:
         if part.left <= LEAST:
             return
         part.share.overload += part.left
-        limits = {name: self._limits[name] for pool in part.line.pools for name, _ in pool}
+        limits = {name: self._limits[name] for name in part.regions}
         over, whole = part.left, sum(limits.values())
         for name, limit in limits.items():
             self._give(part, name, over * limit / whole if whole > 0 else over / len(limits))
 
     def _give(self, part: _Part, region_id: str, taken: float) -> None:
-        if taken > 0:
+        if taken:
             part.left -= taken
             self._used[region_id] += taken
-            part.share.takes[region_id] = part.share.takes.get(region_id, 0.0) + taken
+            part.takes[region_id] = part.takes.get(region_id, 0.0) + taken
 
 
 @dataclass(slots=True)
 class _Part:
-    """A line while it is filled: ``left`` requests/s have no region yet."""
+    """A line while it is filled: ``left`` requests/s have no region yet; ``takes``: those that have, by region."""
 
     line: Line
     left: float
     share: Share
+    takes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def regions(self) -> list[str]:
+        """All that it may fill, in order."""
+        return [name for pool in self.line.pools for name, _ in pool]
 
 
 def poured(amount: float, weights: Sequence[float], free: Sequence[float]) -> list[float]:

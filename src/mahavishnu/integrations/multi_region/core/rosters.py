@@ -13,7 +13,7 @@ from itertools import combinations
 from types import MappingProxyType
 
 from .deployment import DeploymentView, Group
-from .eligibility import failed_over_for, in_force, lawful_objection, part_objection
+from .eligibility import attested_by, failed_over_for, in_force, lawful_objection, part_objection
 from .model import ComplianceFramework, Fleet, RoutingStrategy
 from .request import Needs, Request, needs_of, shares_of
 from .tiers import Member, members_of
@@ -139,7 +139,7 @@ class Rosters:
         runs = self._fleet.regions if own.deployed is None else own.deployed
         reached = [r for r in self._regions if r.region_id not in widest and r.region_id in runs]
         self.reach.update(region.region_id for region in reached)
-        return statements_of(frozenset(framework for region in reached for framework in region.compliance))
+        return statements_of(attested_by(reached))
 
     def _roster(self, own: Needs, kind: Kind, statement: Statement, absent: Mapping[str, str]) -> Roster:
         needs = in_force(self._fleet, self._needs(own, kind.policy, statement))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..errors import NoEligibleRegionError
-from .eligibility import Objection, names_of, policy_bound, split
+from .eligibility import Objection, in_force, may_serve, names_of, policy_bound, split
 from .latency import keeps
 from .model import Fleet, RegionView, RoutingStrategy
-from .ranking import KEYS, TIER, Key, RankInput, by_latency, by_turn, ordered, turn_of
+from .ranking import KEYS, TIER, Key, RankInput, by_latency, by_turn, first_by_data, ordered, turn_of
 from .request import Needs, Request, needs_of
 
 
@@ -171,15 +172,37 @@ def explain(fleet: Fleet, request: Request, strategy: RoutingStrategy, given: Ra
 
 def decide(fleet: Fleet, request: Request, strategy: RoutingStrategy, given: RankInput, turn: int) -> RoutingDecision:
     """The decision alone. Raises NoEligibleRegionError with the reason for each region when none may serve."""
+    needs = needs_of(fleet, request)
+    holder = _settled_by_holders(fleet, needs, strategy, given, turn)
+    if holder is not None:
+        say = partial(plain_reasoning, strategy, needs)
+        return RoutingDecision(holder, strategy, fleet.revision, _told, (fleet, request, strategy, given, turn), 1, say)
     explanation = explain(fleet, request, strategy, given, turn)
     if explanation.decision is not None:
         return explanation.decision
-    needs = needs_of(fleet, request)
     raise NoEligibleRegionError(
         explanation.refusal or "",
         {region_id: why.text for region_id, why in explanation.excluded.items()},
         policy_bound=policy_bound(fleet, needs, dict(explanation.excluded)),
     )
+
+
+def _told(fleet: Fleet, request: Request, strategy: RoutingStrategy, given: RankInput, turn: int) -> Told:
+    """All that a decision can say, when it is asked: the order of the others costs more than the decision."""
+    decision = explain(fleet, request, strategy, given, turn).decision
+    assert decision is not None  # it was made from the same
+    return decision.told
+
+
+def _settled_by_holders(
+    fleet: Fleet, needs: Needs, strategy: RoutingStrategy, given: RankInput, turn: int
+) -> RegionView | None:
+    """The region that holds the data, where it is as good as any; None: it takes the round trips of all to say."""
+    if strategy is not RoutingStrategy.DATA_LOCALITY or not given.holders:
+        return None
+    bound = in_force(fleet, needs)
+    eligible = [region for region in fleet.regions.values() if may_serve(region, bound)]
+    return first_by_data(_by_group(eligible, needs, strategy, turn)[0], given) if eligible else None
 
 
 def _by_group(

@@ -34,11 +34,13 @@ def made_to_fit(plans: Mapping[str, EdgePlan], fleet: Fleet, demand: Demand) -> 
     if not kinds:
         return plans
     rooms = Rooms(fleet.regions)
-    asks = (_ask(edge_id, kind, fleet, demand) for (edge_id, _), kind in kinds.items())
+    asks = [_ask(edge_id, kind, fleet, demand) for (edge_id, _), kind in kinds.items()]
+    shares = rooms.share_out(asks, fleet.limits.headroom)
+    free = {region_id: rooms.free(region_id) for region_id in fleet.regions}
     changed: _Changed = {}
-    for ask, share in rooms.share_out(asks, fleet.limits.headroom):
+    for ask, share in shares:
         key = ask.edge_id, ask.class_name
-        made = _fitted(kinds[key], share, rooms, fleet.deployments.get(kinds[key].service))
+        made = _fitted(kinds[key], share, free, fleet.deployments.get(kinds[key].service))
         if made is not kinds[key]:
             changed[key] = made
     return MappingProxyType({name: _with(plan, changed) for name, plan in plans.items()})
@@ -46,7 +48,14 @@ def made_to_fit(plans: Mapping[str, EdgePlan], fleet: Fleet, demand: Demand) -> 
 
 def _asking(edge_id: str, plan: EdgePlan, demand: Demand) -> Iterator[TrafficClass]:
     """The classes that have traffic, and somebody to serve it."""
-    return (kind for kind in plan.classes if demand.get((edge_id, kind.name), 0.0) > 0 and kind.exhausted is None)
+    wanted = {name for at, name in demand if at == edge_id}
+    for kind in plan.classes:
+        if not wanted:
+            return
+        if (name := kind.name) in wanted:
+            wanted.remove(name)
+            if kind.exhausted is None and demand[edge_id, name] > 0:
+                yield kind
 
 
 def _ask(edge_id: str, kind: TrafficClass, fleet: Fleet, demand: Demand) -> Ask:
@@ -91,16 +100,14 @@ def _among(pools: tuple[Pool, ...], regions: frozenset[str]) -> tuple[Pool, ...]
     return tuple(pool for pool in narrowed if pool)
 
 
-def _fitted(kind: TrafficClass, share: Share, rooms: Rooms, record: DeploymentView | None) -> TrafficClass:
+def _fitted(kind: TrafficClass, share: Share, free: Mapping[str, float], record: DeploymentView | None) -> TrafficClass:
     """The class with its demand shared as it was given out; the same one where that changes nothing."""
     start = next(place for place, tier in enumerate(kind.tiers) if _serves(tier))
     first, rest = kind.tiers[start], kind.tiers[start + 1 :]
     if share.pressed:
         first, rest = _shared(kind, share), _left(kind.tiers[start:], share)
     need = max(share.takes.values())
-    active = frozenset(record.active) if record is not None else frozenset(target.region_id for target in kind.targets)
-    rest = sorted_by_room(rest, rooms, need, active)
-    tiers = (*kind.tiers[:start], first, *rest)
+    tiers = (*kind.tiers[:start], first, *_sorted_by_room(rest, free, need, record))
     if tiers == kind.tiers and not share.overload:
         return kind
     return replace(kind, tiers=tiers, overload=round(share.overload, 3))
@@ -119,20 +126,24 @@ def _left(tiers: tuple[Tier, ...], share: Share) -> tuple[Tier, ...]:
     return tuple(tier for tier in narrowed if tier)
 
 
-def sorted_by_room(tiers: tuple[Tier, ...], rooms: Rooms, need: float, active: frozenset[str]) -> tuple[Tier, ...]:
+def _sorted_by_room(
+    tiers: tuple[Tier, ...], free: Mapping[str, float], need: float, record: DeploymentView | None
+) -> list[Tier]:
     """Tiers in the same order, but those with room for ``need`` requests/s before those with less, and full ones last.
 
+    ``free``: the room that is left, in requests/s by region.
     Regions that take traffic now stay before those that stand by, and those that are out behind all that serve.
     """
 
     def lateness(tier: Tier) -> tuple[bool, int]:
-        stands_by = not any(target.region_id in active for target in tier)
-        if not _serves(tier):
+        stands_by = record is not None and not any(target.region_id in record.active for target in tier)
+        serving = [target.region_id for target in tier if target.standing is Standing.SERVING]
+        if not serving:
             return stands_by, _OUT if any(target.standing is Standing.OUT for target in tier) else _ROOM
-        free = sum(rooms.free(target.region_id) for target in tier if target.standing is Standing.SERVING)
-        return stands_by, _ROOM if free >= need else _LITTLE if free > LEAST else _FULL
+        room = sum(map(free.__getitem__, serving))
+        return stands_by, _ROOM if room >= need else _LITTLE if room > LEAST else _FULL
 
-    return tuple(sorted(tiers, key=lateness))
+    return sorted(tiers, key=lateness)
 
 
 _ROOM, _LITTLE, _FULL, _OUT = range(4)

@@ -72,6 +72,7 @@ class EdgeEvidence:
         self._reports: dict[str, _Report] = {}
         self._outcomes: dict[tuple[str, str], tuple[int, int]] = {}
         self._demand = EdgeDemand()
+        self._declared: dict[str, float] = {}
         self._told = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.seen = Seen()
@@ -80,6 +81,7 @@ class EdgeEvidence:
         """Begin to count, and let the guard know what edges see. Safe to call twice."""
         if self._task is None:
             self._manager.guard.carried = self.carried
+            self._declared = {name: region.current_capacity for name, region in self._manager.regions.items()}
             self._task = asyncio.create_task(self._count_forever(), name="edge evidence")
 
     async def close(self) -> None:
@@ -190,16 +192,19 @@ class EdgeEvidence:
     def _tell_loads(self, reports: Mapping[str, _Report]) -> dict[str, float]:
         """Tell the load of each region: what edges send it, on top of what comes from elsewhere.
 
-        What they send as it now counts in the loads of regions, in requests/s.
+        What they send as it then counts in the loads of regions, in requests/s. Loads from before we began may be
+        theirs.
         """
         regions, counted = self._manager.regions, dict(self.seen.carried)
         sent = sum((Counter(report.rates) for report in reports.values()), Counter[str]())
         foreign = foreign_loads({name: region.current_capacity for name, region in regions.items()}, counted)
         for region_id, region in regions.items():
             rate, before = float(sent[region_id]), counted.get(region_id, 0.0)
-            others = foreign[region_id] if before else max(0.0, foreign[region_id] - rate)
-            least = WORTH_TELLING * region.capabilities.max_capacity
-            if abs(others + rate - region.current_capacity) > least or bool(rate) is not bool(before):
+            theirs = rate if not before and region.current_capacity == self._declared.get(region_id) else 0.0
+            others = max(0.0, foreign[region_id] - theirs)
+            least, load = WORTH_TELLING * region.capabilities.max_capacity, region.current_capacity
+            counted[region_id] = max(0.0, round(load - others, 6))
+            if abs(others + rate - load) > least or bool(rate) is not bool(before):
                 self._manager.report_load(region_id, others + rate)
                 counted[region_id] = rate
         return {region_id: rate for region_id, rate in counted.items() if rate and region_id in regions}

@@ -13,7 +13,7 @@ import structlog
 
 from mahavishnu.integrations.multi_region.core.demand import Seen
 from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec
-from mahavishnu.integrations.multi_region.core.model import Fleet
+from mahavishnu.integrations.multi_region.core.model import Fleet, Phase
 from mahavishnu.integrations.multi_region.core.steering import SteeringInput, plan_traffic
 from mahavishnu.integrations.multi_region.core.traffic import TrafficPlan
 from mahavishnu.integrations.multi_region.facts.places import centroids
@@ -31,7 +31,9 @@ log = structlog.get_logger(__name__)
 class EdgePlans:
     """Follows the manager. ``publish`` is called on the event loop with each plan; ``seen`` says what edges tell.
 
-    A plan that cannot be made, or not be published, is logged, and the last one stays.
+    A plan that cannot be made, or not be published, is logged, and the last one stays. ``first_look_s``: how long the
+    first plan with regions waits until each has been heard of: an order made of the first answers alone would move
+    traffic, and edges that ran before this process did go on with what they have.
     """
 
     def __init__(
@@ -40,8 +42,12 @@ class EdgePlans:
         publish: Callable[[TrafficPlan], None],
         seen: Callable[[], Seen],
         planner: Planner | None = None,
+        first_look_s: float = 0.0,
     ) -> None:
         self._manager = manager
+        self._first_look_s = first_look_s
+        self._looked = first_look_s <= 0
+        self._look: asyncio.Task[None] | None = None
         self._publish = publish
         self._seen = seen
         self._planner = planner or plan_traffic
@@ -63,9 +69,10 @@ class EdgePlans:
             return
         self._loop = None
         self._manager.registry.off_change(self._changed)
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
+        tasks = [task for task in (self._worker, self._look) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _changed(self) -> None:
         """Plan in the next turn of the loop, once, however much changes in this one."""
@@ -81,10 +88,26 @@ class EdgePlans:
             self._overtaken = True
             return
         fleet, edges = self._manager.snapshot(), dict(self._manager.edges)
+        if self._is_looking(fleet):
+            return
         if _size(fleet, edges) <= SMALL:
             self._take(self._attempt(fleet, edges, self._given(fleet)))
         else:
             self._worker = asyncio.create_task(self._plan_aside(), name="plan for edges")
+
+    def _is_looking(self, fleet: Fleet) -> bool:
+        """Whether the first plan with regions still waits for word of some."""
+        if self._looked or not fleet.regions:
+            return False
+        self._looked = all(region.phase is not Phase.UNKNOWN for region in fleet.regions.values())
+        if not self._looked and self._look is None:
+            self._look = asyncio.create_task(self._end_first_look(), name="first look at regions")
+        return not self._looked
+
+    async def _end_first_look(self) -> None:
+        await self._manager.clock.sleep(self._first_look_s)
+        self._looked = True
+        self._changed()
 
     async def _plan_aside(self) -> None:
         """Make plans in a thread until one was made from what is newest."""

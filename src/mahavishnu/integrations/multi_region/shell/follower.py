@@ -6,21 +6,28 @@ A store that is lost is tried again and again; meanwhile memory keeps what was l
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
+from mahavishnu.integrations.multi_region.core.intent import REGIONS, Document
 from mahavishnu.integrations.multi_region.errors import HistoryGoneError, StoreError, UnavailableError
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 from mahavishnu.integrations.multi_region.ports.store import Changes, Store
 
-from .registry import Registry
+from .registry import Arrival, Registry
 from .rtt import RTT, RttBook
+from .turns import SLICE, let_go, turn
 
 RETRY_S = 0.5
 """Pause before a lost store is asked again."""
 
 log = structlog.get_logger(__name__)
+
+
+_MISUNDERSTOOD = (ValueError, KeyError, TypeError)
+"""What reading a document raises that is not as ours are."""
 
 
 class Follower:
@@ -87,7 +94,7 @@ class Follower:
                 if after is None:
                     after = await self.reload()
                 async for changes in self._store.watch(after=after):
-                    self._take(changes)
+                    await self._take(changes)
                     after, lost = changes.revision, False
                 return
             except HistoryGoneError:
@@ -98,22 +105,48 @@ class Follower:
                 after, lost = None, True  # it may come back as another one: restored from a backup
                 await self._clock.sleep(RETRY_S)
 
-    def _take(self, changes: Changes) -> None:
-        for key, text in self._ours(changes.values).items():
+    async def _take(self, changes: Changes) -> None:
+        """Take one commit over, all at once: it is read first, in several turns of the loop when it is long."""
+        read: list[tuple[str, Document | None, Arrival | None]] = []
+        for number, (key, text) in enumerate(self._ours(changes.values).items()):
+            await turn(number)
             try:
-                self._accept(key, text, changes.revision)
-            except StoreError as err:
-                log.error("not understood: what was known before stands", key=key, error=str(err))
+                read.append((key, *self._read(key, text, changes.revision)))
+            except _MISUNDERSTOOD as err:
+                _tell(key, err)
+        if len(read) > SLICE:
+            await asyncio.sleep(0)  # what comes now must be one turn: nothing else may lengthen it
+        known = self._registry.revisions
+        news = [one for one in read if known.get(one[0], 0) < changes.revision]
+        before = self._registry.standing([key for key, _, _ in news])
+        for key, document, made in news:
+            try:
+                self._registry.accept(key, document, changes.revision, made)
+            except _MISUNDERSTOOD as err:
+                _tell(key, err)
         for key, text in changes.values.items():
             if key.startswith(RTT):
                 self._book.accept(key, text)
         self._changed()
+        await let_go(before)
+
+    def _read(self, key: str, text: str | None, revision: int) -> tuple[Document | None, Arrival | None]:
+        """The document, and the region made ready; nothing of what is known already, as our own changes may be."""
+        if text is None or revision <= self._registry.revisions.get(key, 0):
+            return None, None
+        document = json.loads(text)
+        return document, self._registry.prepare(document) if key.startswith(REGIONS) else None
 
     def _ours(self, values: Mapping[str, str | None]) -> dict[str, str | None]:
-        return {key: text for key, text in values.items() if key.startswith(self._registry.prefixes)}
+        prefixes = self._registry.prefixes
+        return {key: text for key, text in values.items() if key.startswith(prefixes)}
 
     def _accept(self, key: str, text: str | None, revision: int) -> None:
         try:
             self._registry.accept_text(key, text, revision)
-        except (ValueError, KeyError, TypeError) as err:
+        except _MISUNDERSTOOD as err:
             raise StoreError(f"{key} cannot be read: {err}") from err
+
+
+def _tell(key: str, err: Exception) -> None:
+    log.error("not understood: what was known before stands", key=key, error=f"{key} cannot be read: {err}")

@@ -25,16 +25,24 @@ class InFlight:
     async def ended(self, region_id: str, revision: int) -> tuple[str, ...]:
         """Wait until a region that left service at a revision of intent has no request any more.
 
-        The edges that may still have one when the time is up; none also when there are no edges to ask.
+        The edges that may still have one then: those that do when the time is up, and those that are declared and do
+        not listen to us, for which nobody waits.
         """
+        busy: tuple[str, ...] = ()
         if self._steering is None or not self._steering.connected():
             await self._until_idle(region_id)
-            return ()
-        busy = await self._steering.emptied(region_id, revision, self._timeout_s)
-        if busy:
+        else:
+            busy = await self._steering.emptied(region_id, revision, self._timeout_s)
+        unheard = () if self._steering is None else self._steering.unheard()
+        self._warn(region_id, busy, unheard)
+        return tuple(sorted({*busy, *unheard}))
+
+    def _warn(self, region_id: str, busy: tuple[str, ...], unheard: tuple[str, ...]) -> None:
+        if busy and self._steering is not None:
             left = self._steering.in_flight(region_id)
             log.warning("requests still in flight", region=region_id, edges=list(busy), last_reported=left)
-        return busy
+        if unheard:
+            log.warning("edges that do not listen may still use a region", region=region_id, edges=list(unheard))
 
     async def _until_idle(self, region_id: str) -> None:
         """Until the region reports no load any more, or the time is up."""

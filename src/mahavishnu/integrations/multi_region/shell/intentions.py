@@ -58,7 +58,11 @@ from mahavishnu.integrations.multi_region.facts.law import catalog_facts, facts_
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 
 from .journal import Journal
-from .registry import Registry
+from .registry import Arrival, Registry
+from .turns import SLICE, let_go, turn
+
+ATTEMPTS = 5
+"""How often a world is compared anew when others declare something meanwhile."""
 
 T = TypeVar("T")
 
@@ -155,23 +159,55 @@ class Intentions:
         await self._replace({edge_key(edge_id): None}, actor)
 
     async def apply(self, world: World, dry_run: bool, actor: str) -> list[Change]:
-        """Make a world the intent, all or nothing; what changed, or would."""
-        seen: list[str] = []
-        for region in world.regions:
-            self._check(region, seen)
-            seen.append(region.region_id)
-        check_world(world, known_region_ids(()))
-        check_edges(world.edges, places.countries())
-        facts = {region.region_id: facts_of(region) for region in world.regions}
-        for policy in world.policies:
-            self._check_rules(policy, facts)
+        """Make a world the intent, all or nothing; what changed, or would. Other tasks run while it is worked out."""
+        wanted = await self._wanted(world)
         if self._registry.regions and not world.regions:
             raise RefusedError("min_serving", "this world has no region, and would leave none in service")
-        changes = difference(self._declared(), world.documents())
-        self._refuse_emptied(changes)
+        for _ in range(ATTEMPTS):
+            began = self._declared_at()
+            changes = await self._compared(wanted)
+            made = await self._made(changes)
+            await self._refuse_emptied(changes, made)
+            values, events = await self._written(changes, actor)
+            if self._declared_at() == began:
+                break
+        else:
+            raise StaleRevisionError("what is declared", began, self._declared_at())
         if changes and not dry_run:
-            self._take_over(changes, await self._write(changes, actor))
+            await self._take_over(changes, await self._record(changes, values, events), made)
         return changes
+
+    async def _wanted(self, world: World) -> dict[str, Document]:
+        """The world's documents, once it is checked. A region is written down as it was when it was checked."""
+        documents: dict[str, Document] = {}
+        facts: dict[str, Facts] = {}
+        for number, region in enumerate(world.regions):
+            await turn(number)
+            self._check(region, facts)
+            facts[region.region_id] = facts_of(region)
+            documents[region_key(region.region_id)] = region_document(region)
+        check_world(world, known_region_ids(()))
+        check_edges(world.edges, places.countries())
+        documents |= replace(world, regions=()).documents()
+        for number, policy in enumerate(world.policies):
+            await turn(number, 1)
+            self._check_rules(policy, facts)
+        return documents
+
+    async def _compared(self, wanted: Mapping[str, Document]) -> list[Change]:
+        """What to change of what is declared now."""
+        known = {key: document for key, document in self._registry.documents.items() if key.startswith(DECLARED)}
+        changes: list[Change] = []
+        for number, key in enumerate(sorted(known.keys() | wanted.keys())):
+            await turn(number)
+            before = {key: completed(key, known[key])} if key in known else {}
+            changes += difference(before, {key: wanted[key]} if key in wanted else {})
+        return changes
+
+    def _declared_at(self) -> int:
+        """The revision of the last change to anything declared."""
+        changed = (revision for key, revision in self._registry.revisions.items() if key.startswith(DECLARED))
+        return max(changed, default=0)
 
     def _check_rules(self, policy: DataPlacementPolicy, facts: Mapping[str, Facts]) -> None:
         """Whether a policy's rules can be met by a region of these facts, or one of the catalog."""
@@ -183,56 +219,82 @@ class Intentions:
         if region.health is not None and region.health.url is not None:
             check_target(target_url(region.endpoint, region.health), self._rules, "health.url")
 
-    def _declared(self) -> dict[str, Document]:
-        """What is declared now. Limits count only once somebody has declared them."""
-        return {k: completed(k, d) for k, d in self._registry.documents.items() if k.startswith(DECLARED)}
-
     async def _replace(self, wanted: Mapping[str, Document | None], actor: str) -> None:
-        declared = self._declared()
-        before = {key: declared[key] for key in wanted if key in declared}
+        known = self._registry.documents
+        before = {key: completed(key, known[key]) for key in wanted if key in known}
         after = {key: document for key, document in wanted.items() if document is not None}
         changes = difference(before, after)
-        self._refuse_emptied(changes)
+        made = await self._made(changes)
+        await self._refuse_emptied(changes, made)
         if changes:
-            self._take_over(changes, await self._write(changes, actor))
+            await self._take_over(changes, await self._write(changes, actor), made)
 
-    def _refuse_emptied(self, changes: list[Change]) -> None:
+    async def _refuse_emptied(self, changes: list[Change], made: Mapping[str, Arrival]) -> None:
         """Refuse what would leave a service, that some region may serve by law now, with none (L9)."""
         if not self._registry.services or not changes:
             return
         before = self._registry.fleet()
-        for name in emptied_services(before, self._after(before, changes)):
+        for name in emptied_services(before, await self._after(before, changes, made)):
             raise RefusedError(Rule.EMPTY_SERVICE, f"after this change, no region could serve {name}")
 
-    def _after(self, fleet: Fleet, changes: list[Change]) -> Fleet:
+    async def _after(self, fleet: Fleet, changes: list[Change], made: Mapping[str, Arrival]) -> Fleet:
         """The fleet as the changes declare it; what they do not touch is not made anew, which takes time."""
         trial = Registry(self._registry.limits, self._clock.now)
-        for change in changes:
-            if change.after is not None:
+        for number, change in enumerate(changes):
+            if number and number % SLICE == 0:
+                trial.fleet()  # the views of these, now: of all together they take long
+            await turn(number)
+            if change.key in made:
+                trial.regions[made[change.key].region.region_id] = made[change.key].region
+            elif change.after is not None:
                 trial.accept(change.key, change.after, 1)
-        made, gone = trial.fleet(), {change.key for change in changes if change.after is None}
+        tried, gone = trial.fleet(), {change.key for change in changes if change.after is None}
 
         def changed(before: Mapping[str, T], after: Mapping[str, T], prefix: str) -> Mapping[str, T]:
             together = {**before, **after}
             return MappingProxyType({name: one for name, one in together.items() if prefix + name not in gone})
 
         return replace(
-            made,
-            regions=changed(fleet.regions, made.regions, REGIONS),
-            services=changed(fleet.services, made.services, SERVICES),
-            policies=changed(fleet.policies, made.policies, POLICIES),
+            tried,
+            regions=changed(fleet.regions, tried.regions, REGIONS),
+            services=changed(fleet.services, tried.services, SERVICES),
+            policies=changed(fleet.policies, tried.policies, POLICIES),
         )
 
     async def _write(self, changes: list[Change], actor: str) -> int:
-        values = {c.key: None if c.after is None else json.dumps(c.after, sort_keys=True) for c in changes}
+        return await self._record(changes, *await self._written(changes, actor))
+
+    async def _made(self, changes: list[Change]) -> dict[str, Arrival]:
+        """The regions that the changes declare, by key: made before they count, since all then come in at once."""
+        made = {}
+        for number, change in enumerate(changes):
+            await turn(number)
+            if change.after is not None and change.key.startswith(REGIONS):
+                made[change.key] = self._registry.prepare(change.after)
+        return made
+
+    async def _written(self, changes: list[Change], actor: str) -> tuple[dict[str, str | None], list[Event]]:
+        """The changes as they are stored, and the events that tell of them."""
+        values: dict[str, str | None] = {}
+        events = []
+        for number, change in enumerate(changes):
+            await turn(number)
+            values[change.key] = None if change.after is None else json.dumps(change.after, sort_keys=True)
+            events.append(self._event(change, actor))
+        return values, events
+
+    async def _record(self, changes: list[Change], values: Mapping[str, str | None], events: list[Event]) -> int:
         known = self._registry.documents
         guards = {c.key: self._registry.revisions.get(c.key, 0) if c.key in known else 0 for c in changes}
-        events = [self._event(change, actor) for change in changes]
         return (await self._journal.record(values, events, guards)).revision
 
-    def _take_over(self, changes: list[Change], revision: int) -> None:
-        for change in changes:
-            self._registry.accept(change.key, change.after, revision)
+    async def _take_over(self, changes: list[Change], revision: int, made: Mapping[str, Arrival]) -> None:
+        """Let the changes count, all at once; where the store is followed, they may do so already."""
+        news = [change for change in changes if self._registry.revisions.get(change.key, 0) < revision]
+        before = self._registry.standing([change.key for change in news])
+        for change in news:
+            self._registry.accept(change.key, change.after, revision, made.get(change.key))
+        await let_go(before)
 
     def _event(self, change: Change, actor: str) -> Event:
         prefix, _, name = change.key.partition("/")

@@ -20,6 +20,7 @@ from mahavishnu.integrations.multi_region.ports.store import Store
 
 from .event_log import HEAD, EventLog, Head, event_key
 from .journal_batch import Call, Layout, Recorded, check_call, lay_out, share_out, take_batch
+from .turns import turn
 
 __all__ = ["Journal", "Recorded"]
 
@@ -40,6 +41,7 @@ class Journal(EventLog):
         self._clock = clock
         self._sinks = tuple(sinks)
         self._queue: deque[Call] = deque()
+        self._door = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
         self._head: Head | None = None  # None: not known, read it
         self._closed = False
@@ -56,8 +58,11 @@ class Journal(EventLog):
         """
         if self._closed:
             raise UnavailableError("the journal is closed")
-        call = check_call(values, events, guards or {}, asyncio.get_running_loop().create_future())
-        self._queue.append(call)
+        async with self._door:  # in order, though many events take several turns of the loop to check
+            call = await check_call(values, events, guards or {}, asyncio.get_running_loop().create_future())
+            if self._closed:
+                raise UnavailableError("the journal is closed")
+            self._queue.append(call)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush(), name="journal")
         return await call.done
@@ -100,7 +105,7 @@ class Journal(EventLog):
     async def _write(self, calls: list[Call]) -> list[Recorded]:
         for attempt in range(ATTEMPTS):
             head = self._head or (await self._read_head())[0]
-            layout = lay_out(calls, head)
+            layout = await lay_out(calls, head)
             try:
                 revision = await self._store.commit(layout.values, layout.guards)
             except StaleRevisionError as err:
@@ -109,13 +114,14 @@ class Journal(EventLog):
                 await self._clock.sleep(min(LONGEST_PAUSE_S, 0.001 * attempt**2))
                 self._head = await self._newer_head(head, err)
                 continue
-            self._written(layout, head, revision)
+            await self._written(layout, head, revision)
             return share_out(calls, layout, revision)
         raise UnavailableError(f"other writers came first {ATTEMPTS} times: nothing was written, try later")
 
-    def _written(self, layout: Layout, head: Head, revision: int) -> None:
+    async def _written(self, layout: Layout, head: Head, revision: int) -> None:
         self._head = Head(layout.seq, layout.digest, revision) if layout.entries else head
-        for entry in layout.entries:
+        for number, entry in enumerate(layout.entries):
+            await turn(number)
             self._tell(entry)
 
     def _tell(self, entry: ChainedEvent) -> None:

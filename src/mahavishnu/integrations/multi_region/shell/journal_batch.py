@@ -12,6 +12,7 @@ from mahavishnu.integrations.multi_region.errors import InvalidInputError
 from mahavishnu.integrations.multi_region.ports.store import check_change
 
 from .event_log import EVENTS, HEAD, Head, event_key
+from .turns import turn
 
 MAX_KEYS = 100  # keys and guards in a shared commit: stores bound a transaction (etcd: 128 by default)
 MAX_CHARS = 512 * 1024  # text in a shared commit (etcd: 1.5 MiB a request)
@@ -78,7 +79,7 @@ class Layout:
     digest: str
 
 
-def check_call(
+async def check_call(
     values: Mapping[str, str | None], events: Sequence[Event], guards: Mapping[str, int], done: asyncio.Future[Recorded]
 ) -> Call:
     """The call as it will be written. Raises InvalidInputError where something cannot be, or is the log's own."""
@@ -86,7 +87,10 @@ def check_call(
     for key in (*values, *guards):
         if key == HEAD or key.startswith(EVENTS):
             raise InvalidInputError("key", key, f"a key outside {EVENTS!r} and not {HEAD!r}: the log writes those")
-    frozen = [_freeze(event, f"events[{place}]") for place, event in enumerate(events)]
+    frozen = []
+    for place, event in enumerate(events):
+        await turn(place)
+        frozen.append(_freeze(event, f"events[{place}]"))
     size = sum(len(value or "") for value in values.values()) + sum(length for _, length in frozen)
     return Call(dict(values), tuple(event for event, _ in frozen), dict(guards), size, done)
 
@@ -101,7 +105,7 @@ def take_batch(queue: deque[Call]) -> list[Call]:
     return batch.calls
 
 
-def lay_out(calls: Sequence[Call], head: Head) -> Layout:
+async def lay_out(calls: Sequence[Call], head: Head) -> Layout:
     """One commit for ``calls``, their events chained on to ``head``.
 
     The callers' guards come first, so that a caller hears of its own. The place of the first new event must be empty:
@@ -112,6 +116,7 @@ def lay_out(calls: Sequence[Call], head: Head) -> Layout:
     for call in calls:
         batch.add(call)
         for event in call.events:
+            await turn(seq - head.seq)
             seq += 1
             entry, texts[event_key(seq)] = chain(event, seq, digest)
             digest = entry.digest

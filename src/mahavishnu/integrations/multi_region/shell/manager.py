@@ -23,6 +23,7 @@ from mahavishnu.integrations.multi_region.core.model import (
     Phase,
     Region,
     RegionHealth,
+    RegionView,
     SafetyLimits,
     Service,
 )
@@ -176,11 +177,17 @@ class RegionManager:
     def health_of(self, region_id: str) -> RegionHealth:
         """The same, without awaiting."""
         region = self.get_region(region_id)
-        view = self.snapshot().regions[region_id]
-        state = self.monitor.states.get(region_id, HealthState())
+        return self.health_seen(region, self.snapshot().regions[region_id], self.monitor.states.get(region_id))
+
+    def health_seen(self, region: Region, view: RegionView, state: HealthState | None) -> RegionHealth:
+        """The same of a region as it was seen: its declaration, its view in a fleet, its state then (None: none yet).
+
+        For who looks at many regions over several turns of the event loop, and is to see them as they were at once.
+        """
+        state = state or HealthState()
         stated = not state.judged and region.health_score is not None
         return RegionHealth(
-            region_id=region_id,
+            region_id=view.region_id,
             status=view.phase,
             health_score=view.health_score,
             error_rate=state.error_rate,

@@ -6,7 +6,7 @@ Hands out the frozen Fleet, rebuilt only when something changed. Writes nothing 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -94,6 +94,15 @@ class _Keeper:
         self._changed(self._region_id)
 
 
+class Arrival(NamedTuple):
+    """A declared region made ready before it counts: it, its view, who keeps it, and what the two were made from."""
+
+    region: Region
+    view: RegionView
+    keeper: _Keeper
+    basis: tuple[object, ...]
+
+
 def _leave(_name: str, _document: Any) -> None:
     """Kept as the document that it is."""
 
@@ -114,6 +123,11 @@ class RegionTable(dict[str, Region]):
         self._keepers[region_id] = keeper = _Keeper(self._changed, region_id)
         region._watch(keeper.tell)
         self._changed(region_id)
+
+    def settle(self, region: Region, keeper: _Keeper) -> None:
+        """Put in a region that its keeper watches already; nobody is told."""
+        super().__setitem__(region.region_id, region)
+        self._keepers[region.region_id] = keeper
 
     def __delitem__(self, region_id: str) -> None:
         super().__delitem__(region_id)
@@ -168,6 +182,7 @@ class Registry:
         self._generation = 0
         self._listeners: list[Callable[[], None]] = []
         self._views: dict[str, RegionView] = {}
+        self._ready: dict[str, RegionView] = {}
         self._stale: set[str] = set()
         self._reshaped = False
         self._rules: _Rules | None = None
@@ -200,7 +215,7 @@ class Registry:
     def fleet(self) -> Fleet:
         """Everything a decision needs, frozen; the same object until something changes or a fact expires."""
         if self._lapse is not None and self._now() >= self._lapse:
-            self._reshaped, self._views, self._lapse = True, {}, None
+            self._reshaped, self._views, self._ready, self._lapse = True, {}, {}, None
             self.touch()
         if self._fleet is None:
             rules = self._rules = self._rules or self._freeze_rules()
@@ -220,18 +235,55 @@ class Registry:
 
     def _refresh_views(self) -> None:
         """Bring the views up to date; fleets handed out keep the ones they have."""
-        known, stale, regions = self._views, self._stale, self.regions
+        known = {**self._views, **self._ready} if self._ready else self._views
+        stale, regions = self._stale, self.regions
         if self._reshaped:
             self._views = {
                 region_id: known[region_id] if region_id in known and region_id not in stale else self._view(region)
                 for region_id, region in regions.items()
             }
-        elif stale:
+        elif stale or self._ready:
             self._views = {**known, **{region_id: self._view(regions[region_id]) for region_id in stale}}
-        self._stale, self._reshaped = set(), False
+        self._stale, self._ready, self._reshaped = set(), {}, False
 
-    def accept(self, key: str, document: Any, revision: int) -> None:
-        """Take over what the store holds under a key (None: deleted); older than what is known: ignored."""
+    def prepare(self, document: Document) -> Arrival:
+        """Make the region that a document describes ready, with all that takes long, so that ``accept`` is quick."""
+        region = region_from_document(document)
+        region_id = region.region_id
+        live, previous = self.regions.get(region_id), self.documents.get(REGIONS + region_id)
+        basis = self._basis(region_id, previous)
+        if live is not None and previous is not None:
+            _keep_observed(region, live, previous, document)
+        keeper = _Keeper(self.touch, region_id)
+        region._watch(keeper.tell)
+        return Arrival(region, self._view(region), keeper, basis)
+
+    def _basis(self, region_id: str, previous: Document | None) -> tuple[object, ...]:
+        """All that an arrival of a region is made from beside its document."""
+        live = self.regions.get(region_id)
+        return (
+            previous,
+            live is None,
+            None if live is None else (live.current_capacity, live.health_score),
+            self.health.get(region_id),
+            self.drains.get(region_id),
+            self.failures.get(region_id),
+            self.held.get(region_id),
+        )
+
+    def standing(self, keys: Collection[str]) -> list[object]:
+        """What is kept under some keys, and the views made of it: whoever holds it says when it is freed."""
+        kept: list[object] = [self.documents.get(key) for key in keys]
+        for key in keys:
+            region_id = key.removeprefix(REGIONS)
+            kept += self.regions.get(region_id), self._views.get(region_id)
+        return kept
+
+    def accept(self, key: str, document: Any, revision: int, made: Arrival | None = None) -> None:
+        """Take over what the store holds under a key (None: deleted); older than what is known: ignored.
+
+        ``made``: the region that the document describes, where it was made ready.
+        """
         if revision <= self.revisions.get(key, 0):
             return
         previous = self.documents.get(key)
@@ -241,21 +293,25 @@ class Registry:
             self.documents.pop(key, None)
         else:
             self.documents[key] = document
+        if made is not None and made.basis == self._basis(made.region.region_id, previous):
+            self._place_ready(made)
+            return
         live = self.regions.get(key.removeprefix(REGIONS)) if key.startswith(REGIONS) else None
         self._place(key, document)
         if key.startswith(RULES):
             self._rules = None
         if live is not None and previous is not None and document is not None:
-            self._keep_observed(live, previous, document)
+            _keep_observed(self.regions[live.region_id], live, previous, document)
         if not key.startswith(INERT):
             self.touch()
 
-    def _keep_observed(self, live: Region, previous: Document, document: Document) -> None:
-        """A new declaration of a region does not undo what was observed of it, unless it declares that very thing."""
-        region = self.regions[live.region_id]
-        for field in ("current_capacity", "health_score"):
-            if previous[field] == document[field]:
-                setattr(region, field, getattr(live, field))
+    def _place_ready(self, made: Arrival) -> None:
+        region_id = made.region.region_id
+        self.regions.settle(made.region, made.keeper)
+        self._ready[region_id] = made.view
+        self._stale.discard(region_id)
+        self._reshaped = self._reshaped or region_id not in self._views
+        self.touch()
 
     def adopt(self, region: Region, document: Document, revision: int) -> None:
         """Take over a region just stored, as the very object its owner holds."""
@@ -384,6 +440,13 @@ class Registry:
 
     def _place_binding(self, data_id: str, document: Document | None) -> None:
         _put(self.bindings, data_id, Binding(**document) if document else None)
+
+
+def _keep_observed(region: Region, live: Region, previous: Document, document: Document) -> None:
+    """A new declaration of a region does not undo what was observed of it, unless it declares that very thing."""
+    for field in ("current_capacity", "health_score"):
+        if previous[field] == document[field]:
+            setattr(region, field, getattr(live, field))
 
 
 def _put(table: dict[str, Any], key: str, value: Any) -> None:

@@ -51,6 +51,7 @@ class EdgeOverview:
     ``acknowledged``: generation of the newest plan that it has taken over whole; ``current``: of the newest plan there
     is; ``synced``: whether it has that one. ``rates``: requests/s by region; ``in_flight``: requests without an answer,
     by region; both as it last reported. ``astray``: regions that it holds in a class where they do not belong.
+    ``read_back_age_s``: seconds since its agent last told what it really holds, None when none has.
     """
 
     edge_id: str
@@ -64,19 +65,26 @@ class EdgeOverview:
     in_flight: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     astray: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     version: str = ""
+    read_back_age_s: float | None = None
 
 
 class Steering:
-    """Steers the declared edges through a data plane. ``planner``: None for ``core.steering.plan_traffic``."""
+    """Steers the declared edges through a data plane. ``planner``: None for ``core.steering.plan_traffic``.
 
-    def __init__(self, manager: RegionManager, plane: DataPlane, planner: Planner | None = None) -> None:
+    ``first_look_s``: how long the first plan waits until each region has been heard of.
+    """
+
+    def __init__(
+        self, manager: RegionManager, plane: DataPlane, planner: Planner | None = None, first_look_s: float = 0.0
+    ) -> None:
         self._manager = manager
         self._plane = plane
         self._clock = manager.clock
         self._alarms = EdgeAlarms(manager.recorder, manager.clock)
         self._evidence = EdgeEvidence(manager, lambda: self.plan)
-        self._plans = EdgePlans(manager, self._publish, lambda: self._evidence.seen, planner)
+        self._plans = EdgePlans(manager, self._publish, lambda: self._evidence.seen, planner, first_look_s)
         self._read_back = ReadBack(lambda: self.plan, self.take)
+        self._read_back_at: dict[str, float] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._firsts: list[tuple[int, int]] = []
@@ -114,6 +122,10 @@ class Steering:
     def connected(self) -> tuple[str, ...]:
         """The declared edges that listen to this controller."""
         return tuple(state.edge_id for state in self._listening())
+
+    def unheard(self) -> tuple[str, ...]:
+        """The declared edges that do not listen to this controller: they go on with what they have, sorted."""
+        return tuple(sorted(self._manager.edges.keys() - set(self.connected())))
 
     def lagging(self, revision: int) -> tuple[str, ...]:
         """The connected edges that have not acknowledged a plan made from that revision of intent, or a later one."""
@@ -169,6 +181,7 @@ class Steering:
 
     def take_report(self, report: EdgeReport) -> None:
         """What an edge holds, read back from it: compared with what it was told; what is amiss becomes an event."""
+        self._read_back_at[report.edge_id] = self._clock.monotonic()
         self._read_back.take(report)
 
     # --- inside -------------------------------------------------------------------------------
@@ -197,6 +210,7 @@ class Steering:
         return not state.in_flight.get(region_id)
 
     def _overview(self, state: EdgeState) -> EdgeOverview:
+        read_at = self._read_back_at.get(state.edge_id)
         return EdgeOverview(
             edge_id=state.edge_id,
             declared=state.edge_id in self._manager.edges,
@@ -209,6 +223,7 @@ class Steering:
             in_flight=state.in_flight,
             astray=self._alarms.astray(state.edge_id),
             version=state.version,
+            read_back_age_s=None if read_at is None else self._clock.monotonic() - read_at,
         )
 
     async def _until(self, true: Callable[[], bool], timeout_s: float) -> None:

@@ -10,6 +10,7 @@ from structlog.stdlib import BoundLogger, ProcessorFormatter
 from structlog.types import Processor
 
 from mahavishnu.integrations.multi_region.core.events import ChainedEvent, EventKind
+from mahavishnu.integrations.multi_region.core.hidden import without_secrets
 
 _WARNINGS = frozenset(
     {
@@ -34,7 +35,7 @@ class LogSink:
     """The Sink port as a log: the event's kind is the line's message, everything else is a field of its own.
 
     Fields: subject, reason, actor, seq, at (seconds since the epoch), before and after where there are any, and every
-    detail; a detail whose name is taken appears as ``detail_<name>``.
+    detail; a detail whose name is taken appears as ``detail_<name>``. Values of probe headers are not written.
     """
 
     def __init__(self, logger: BoundLogger | None = None) -> None:
@@ -93,7 +94,7 @@ def _fields(entry: ChainedEvent) -> dict[str, Any]:
         "at": event.at,
     }
     changed = {"before": event.before, "after": event.after}
-    fields |= {name: dict(value) for name, value in changed.items() if value is not None}
+    fields |= {name: dict(without_secrets(value)) for name, value in changed.items() if value is not None}
     taken = _RESERVED | fields.keys()
     for name, value in event.details.items():
         fields[f"detail_{name}" if name in taken or name.startswith("_") else name] = value

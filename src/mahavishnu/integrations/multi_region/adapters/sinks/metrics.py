@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from mahavishnu.integrations.multi_region.core.events import ChainedEvent, EventKind
 from mahavishnu.integrations.multi_region.core.model import Phase
+
+T = TypeVar("T")
+
+PIECE = 200
+"""Samples written in one turn of the event loop: about 1 ms of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +100,47 @@ class FleetCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, from one snapshot."""
-        now = self._read()
-        yield from _region_metrics(now.regions)
-        yield from _edge_metrics(now.edges)
-        yield _counter("decisions", "Routing decisions.", ("region", "strategy"), now.decisions)
-        yield _counter("refused", "What a rule refused.", ("what",), {(what,): n for what, n in now.refused.items()})
-        yield _counter("events", "Events by kind.", ("kind",), {(kind,): n for kind, n in now.events.items()})
-        yield CounterMetricFamily("multi_region_failovers", "Failovers completed.", value=now.failovers)
-        yield SummaryMetricFamily(
-            "multi_region_failover_duration_seconds",
-            "From the first sign of failure to traffic moved.",
-            count_value=now.failovers,
-            sum_value=now.failover_seconds,
-        )
+        yield from _metrics(self._read(), sys.maxsize)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece(Collector):
+    """A part of one metric, to be written by itself."""
+
+    metric: Metric
+
+    def collect(self) -> Iterator[Metric]:
+        yield self.metric
+
+
+async def exposition(now: MetricsSnapshot) -> bytes:
+    """The snapshot in Prometheus' text form, written a piece at a time: other tasks run between."""
+    parts, before = [], ""
+    for metric in _metrics(now, PIECE):
+        text = generate_latest(_Piece(metric))
+        if metric.name == before:  # it goes on: its name and type were told
+            text = b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
+        parts.append(text)
+        before = metric.name
+        await asyncio.sleep(0)
+    return b"".join(parts)
+
+
+def _metrics(now: MetricsSnapshot, most: int) -> Iterator[Metric]:
+    """Every metric, in pieces of ``most`` samples at most; the pieces of one follow each other."""
+    yield from _region_metrics(now.regions, most)
+    yield from _edge_metrics(now.edges, most)
+    yield from _counter("decisions", "Routing decisions.", ("region", "strategy"), now.decisions, most)
+    refused = {(what,): n for what, n in now.refused.items()}
+    yield from _counter("refused", "What a rule refused.", ("what",), refused, most)
+    yield from _counter("events", "Events by kind.", ("kind",), {(kind,): n for kind, n in now.events.items()}, most)
+    yield CounterMetricFamily("multi_region_failovers", "Failovers completed.", value=now.failovers)
+    yield SummaryMetricFamily(
+        "multi_region_failover_duration_seconds",
+        "From the first sign of failure to traffic moved.",
+        count_value=now.failovers,
+        sum_value=now.failover_seconds,
+    )
 
 
 def build_registry(read: Callable[[], MetricsSnapshot]) -> CollectorRegistry:
@@ -114,25 +150,35 @@ def build_registry(read: Callable[[], MetricsSnapshot]) -> CollectorRegistry:
     return registry
 
 
-def _region_metrics(regions: tuple[RegionFigures, ...]) -> Iterator[Metric]:
+def _region_metrics(regions: tuple[RegionFigures, ...], most: int) -> Iterator[Metric]:
     yield _phases(regions)
-    scores = {r.region_id: r.health_score for r in regions if r.health_score is not None}
-    yield _gauge("region_health_score", "Health from 0 to 100; absent while unknown.", scores)
-    yield _gauge("region_load", "Load now, in the unit of capacity.", {r.region_id: r.load for r in regions})
-    yield _gauge("region_capacity", "The most a region carries.", {r.region_id: r.max_capacity for r in regions})
-    yield _gauge("region_serving", "1: new traffic may go there.", {r.region_id: float(r.serving) for r in regions})
-
-
-def _edge_metrics(edges: tuple[EdgeFigures, ...]) -> Iterator[Metric]:
-    one = ("edge",)
-    yield _labelled("edge_connected", "1: it listens to us.", one, {(e.edge_id,): e.connected for e in edges})
-    yield _labelled("edge_synced", "1: it has the newest plan.", one, {(e.edge_id,): e.synced for e in edges})
-    yield _labelled("edge_rejections", "What it refused.", one, {(e.edge_id,): e.rejections for e in edges})
-    yield _labelled(
-        "edge_astray", "Regions that it holds where they do not belong.", one, {(e.edge_id,): e.astray for e in edges}
+    figures: tuple[tuple[str, str, dict[str, float]], ...] = (
+        (
+            "health_score",
+            "Health from 0 to 100; absent while unknown.",
+            {r.region_id: r.health_score for r in regions if r.health_score is not None},
+        ),
+        ("load", "Load now, in the unit of capacity.", {r.region_id: r.load for r in regions}),
+        ("capacity", "The most a region carries.", {r.region_id: r.max_capacity for r in regions}),
+        ("serving", "1: new traffic may go there.", {r.region_id: float(r.serving) for r in regions}),
     )
+    for name, text, values in figures:
+        by_label = {(region_id,): value for region_id, value in values.items()}
+        yield from _labelled(f"region_{name}", text, ("region",), by_label, most)
+
+
+def _edge_metrics(edges: tuple[EdgeFigures, ...], most: int) -> Iterator[Metric]:
+    figures: tuple[tuple[str, str, dict[tuple[str], float]], ...] = (
+        ("connected", "1: it listens to us.", {(e.edge_id,): e.connected for e in edges}),
+        ("synced", "1: it has the newest plan.", {(e.edge_id,): e.synced for e in edges}),
+        ("rejections", "What it refused.", {(e.edge_id,): e.rejections for e in edges}),
+        ("astray", "Regions that it holds where they do not belong.", {(e.edge_id,): e.astray for e in edges}),
+    )
+    for name, text, values in figures:
+        yield from _labelled(f"edge_{name}", text, ("edge",), values, most)
     rates = {(edge.edge_id, region_id): rate for edge in edges for region_id, rate in edge.rates.items()}
-    yield _labelled("edge_requests_per_second", "Requests/s that a region gets from it.", ("edge", "region"), rates)
+    text = "Requests/s that a region gets from it."
+    yield from _labelled("edge_requests_per_second", text, ("edge", "region"), rates, most)
 
 
 def _phases(regions: tuple[RegionFigures, ...]) -> Metric:
@@ -143,25 +189,32 @@ def _phases(regions: tuple[RegionFigures, ...]) -> Metric:
     return family
 
 
-def _gauge(name: str, text: str, values: Mapping[str, float]) -> Metric:
-    return _labelled(name, text, ("region",), {(region_id,): value for region_id, value in values.items()})
-
-
-def _labelled(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
+def _labelled(
+    name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float], most: int
+) -> Iterator[Metric]:
     """A gauge; ``values``: by the labels' values."""
-    family = GaugeMetricFamily(f"multi_region_{name}", text, labels=labels)
-    for key, value in values.items():
-        family.add_metric(key, value)
-    return family
+    for part in _parts(values, most):
+        family = GaugeMetricFamily(f"multi_region_{name}", text, labels=labels)
+        for key, value in part:
+            family.add_metric(key, value)
+        yield family
 
 
-def _counter(
-    name: str, text: str, labels: tuple[str, ...], values: Mapping[tuple[str, str], int] | Mapping[tuple[str], int]
-) -> Metric:
-    family = CounterMetricFamily(f"multi_region_{name}", text, labels=labels)
-    for key, value in values.items():
-        family.add_metric(key, value)
-    return family
+def _counter(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, int], most: int) -> Iterator[Metric]:
+    """A counter, the same."""
+    for part in _parts(values, most):
+        family = CounterMetricFamily(f"multi_region_{name}", text, labels=labels)
+        for key, value in part:
+            family.add_metric(key, value)
+        yield family
+
+
+def _parts(values: Mapping[Any, T], most: int) -> Iterator[Iterable[tuple[Any, T]]]:
+    """The values, so many at once; once nothing where there are none, since a metric is told of all the same."""
+    items = iter(values.items())
+    yield islice(items, most)
+    for item in items:
+        yield chain((item,), islice(items, most - 1))
 
 
 def _seconds(duration_ms: object) -> float:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mahavishnu.integrations.multi_region.core.hidden import without_secrets
+
 from .output import plain, show_table
 
 if TYPE_CHECKING:
@@ -15,13 +17,13 @@ _LONGEST = 60
 
 
 def record_of(change: Change) -> dict[str, Any]:
-    """A change as the server writes it."""
+    """A change as the server writes it; values of probe headers are not shown."""
     return {
         "kind": change.kind.value,
         "key": change.key,
         "fields": list(change.fields),
-        "before": change.before,
-        "after": change.after,
+        "before": without_secrets(change.before),
+        "after": without_secrets(change.after),
     }
 
 

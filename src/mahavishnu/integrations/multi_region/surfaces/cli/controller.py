@@ -28,6 +28,9 @@ from mahavishnu.integrations.multi_region.system import (
     open_plane,
 )
 
+FIRST_LOOK_S = 2.0
+"""How long edges wait for a controller that has just started to hear of every region: the first round of probes."""
+
 Begin = Callable[[MultiRegionSystem], Awaitable[None]]
 """What is done with the system before anybody is let in."""
 
@@ -61,7 +64,9 @@ def run(settings: Settings, door: Door, begin: Begin, ready: Callable[[], None],
 async def _run(settings: Settings, door: Door, begin: Begin, ready: Callable[[], None], beside: Beside | None) -> None:
     metrics = MetricsSink()
     plane = await open_plane(settings)
-    system = await create_multi_region_system(settings, sinks=(LogSink(), metrics), plane=plane)
+    system = await create_multi_region_system(
+        settings, sinks=(LogSink(), metrics), plane=plane, first_look_s=FIRST_LOOK_S
+    )
     try:
         await begin(system)
         app = create_app(system, tokens=door.tokens, open_reads=door.open_reads, metrics=metrics)

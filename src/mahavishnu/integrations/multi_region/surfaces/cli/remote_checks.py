@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, MultiRegionError
 
 from .checks import Check, Level, usable_settings
+from .edge_checks import edges_of_server
 from .errors import ProblemError, UnreachableError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def remote_checks(server: str | None, token: str | None) -> Iterator[Check]:
     yield from _alarms(status)
     for region in status["regions"]:
         yield _region(region)
+    yield from edges_of_server(status["edges"])
 
 
 def unreachable(remote: Remote, err: UnreachableError) -> Check:

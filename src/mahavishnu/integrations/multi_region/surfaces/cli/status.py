@@ -37,7 +37,7 @@ def status(as_json: AsJson = False, server: ServerUrl = None, token: TokenText =
     rows = [_row(region, found["traffic"]) for region in found["regions"]]
     show_table(columns, rows, empty="no region is registered")
     say(_counts(found))
-    for alarm in alarms(found):
+    for alarm in (*alarms(found), *edge_alarms(found["edges"])):
         note(f"attention: {alarm}")
 
 
@@ -54,6 +54,13 @@ def alarms(found: dict[str, Any]) -> Iterator[str]:
         yield "no region may serve"
     for region_id, why in found["held"].items():
         yield f"{region_id} would be out of service, but safety keeps it in: {why}"
+
+
+def edge_alarms(edges: list[dict[str, Any]]) -> Iterator[str]:
+    """What a person should look at of the edges, the gravest first."""
+    from .edge_troubles import troubles_of
+
+    yield from map(str, troubles_of(edges))
 
 
 def _row(region: dict[str, Any], traffic: dict[str, float]) -> tuple[object, ...]:

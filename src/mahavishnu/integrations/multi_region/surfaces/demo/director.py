@@ -46,13 +46,16 @@ _S = TypeVar("_S", bound=Stage)
 
 @asynccontextmanager
 async def on_stage(
-    options: Options, screen: Screen, build: Callable[[Path], _S]
+    options: Options, screen: Screen, build: Callable[[Path], _S], what: str = "five regions and the controller"
 ) -> AsyncIterator[tuple[_S, aiohttp.ClientSession]]:
-    """Everything running, and a session to speak to it; raises as ``run_demo`` does. ``build``: see ``open_stage``."""
+    """Everything running, and a session to speak to it; raises as ``run_demo`` does.
+
+    ``build``: see ``open_stage``. ``what``: is started.
+    """
     try:
         async with asyncio.timeout(options.seconds + MARGIN_S):
             with screen:
-                screen.say("starting five regions and the controller")
+                screen.say(f"starting {what}")
                 async with open_stage(build) as stage, _session() as session:
                     yield stage, session
     except TimeoutError as err:
@@ -77,7 +80,9 @@ class Load(Protocol):
 
 
 class Director:
-    """One run of the demo on a stage that is set up."""
+    """One run of the demo on a stage that is set up. ``through_edges``: whether edges carry the requests."""
+
+    through_edges = False
 
     def __init__(
         self, options: Options, stage: Stage, session: aiohttp.ClientSession, screen: Screen, clock: Clock
@@ -163,7 +168,7 @@ class Director:
         last = self._happenings[-1].seq if self._happenings else 0
         for happening in await self._controller.happenings(last):
             self._happenings.append(happening)
-            if self._began_at:
+            if 0 < self._began_at <= happening.at:
                 self._tell(describe(happening), happening.at)
             if happening.kind == EventKind.FAILOVER_COMPLETED and self._left_out is None:
                 self._left_out = await self._controller.explain(BERLIN.name, BERLIN.point, EU_SERVICE)
@@ -187,6 +192,7 @@ class Director:
             failed_first=self._ledger.failed_first,
             failed=self._ledger.failed,
             news=self._news[-8:],
+            through_edges=self.through_edges,
         )
 
     # --- the end --------------------------------------------------------------------------------

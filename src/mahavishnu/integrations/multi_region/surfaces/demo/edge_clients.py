@@ -24,6 +24,9 @@ from .scene import CITIES, City, Options, Place, delay_s
 REGION, REASON = "x-multi-region-region", "x-multi-region-reason"
 """Response headers: the region that served, and why an edge refused."""
 
+UNNAMED = "-"
+"""How an edge writes a region that there is none of."""
+
 STATED = "x-compliance-requirements"
 CALL_TIMEOUT_S = 6.0
 """How long a client waits for an answer; longer than an edge lets a request take."""
@@ -112,6 +115,7 @@ class EdgeClients:
                 ask.method, edge.url + ask.path, headers=_headers(edge, ask), timeout=_TIMEOUT
             ) as answer:
                 region, reason = answer.headers.get(REGION), answer.headers.get(REASON, "")
+                region = None if region == UNNAMED else region
                 seen = _Seen(answer.status, region, None, reason)
                 return _Seen(answer.status, region, _named(await answer.read()), reason)
         except (aiohttp.ClientError, OSError) as err:  # TimeoutError is an OSError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from pathlib import Path
 
 import aiohttp
 
@@ -26,21 +27,24 @@ from .screen import Screen
 
 SYNCED_WITHIN_S = 10.0
 LOOK_S = 0.05
+STARTED = "five regions, the controller and three edges (Envoy)"
 
 
-async def run_with_edges(options: EdgeOptions, screen: Screen, clock: Clock | None = None) -> EdgeReport:
+async def run_with_edges(options: EdgeOptions, screen: Screen, envoy: Path, clock: Clock | None = None) -> EdgeReport:
     """Play the demo and report on it; everything that it started has ended when this returns or raises.
 
-    Raises UnavailableError when a process does not start or the whole takes far too long.
+    ``envoy``: the program. Raises UnavailableError when a process does not start or the whole takes far too long.
     """
-    build = partial(EdgeStage, options, apart=options.scenario is Scenario.CONTROLLER_LOSS)
-    async with on_stage(options, screen, build) as (stage, session):
+    build = partial(EdgeStage, options, envoy=envoy, apart=options.scenario is Scenario.CONTROLLER_LOSS)
+    async with on_stage(options, screen, build, STARTED) as (stage, session):
         return await EdgeDirector(options, stage, session, screen, clock or SystemClock()).edge_report()
 
 
-async def run_rollout_with_edges(options: RolloutOptions, screen: Screen, clock: Clock | None = None) -> RolloutReport:
+async def run_rollout_with_edges(
+    options: RolloutOptions, screen: Screen, envoy: Path, clock: Clock | None = None
+) -> RolloutReport:
     """Play the blue-green demo with edges; as ``run_with_edges``."""
-    async with on_stage(options, screen, partial(EdgeStage, options)) as (stage, session):
+    async with on_stage(options, screen, partial(EdgeStage, options, envoy=envoy), STARTED) as (stage, session):
         return await EdgeRolloutDirector(options, stage, session, screen, clock or SystemClock()).report()
 
 

@@ -10,12 +10,16 @@ from mahavishnu.integrations.multi_region.core.events import EventKind
 
 from .controller import Explained, Happening
 from .edge_scene import EdgeOptions
+from .faults import Scenario
 from .ledger import Outcome
-from .scene import Place
+from .scene import EU_SERVICE, Place
 from .timeline import SETTLE_S, Window
 
+REFUSED = 503
+"""How an edge answers when no region may serve, or none that may answers."""
+
 SLOW_MS = 150.0
-"""A request that took so much longer than its way counts as affected."""
+"""A request that took so much longer than its way may count as slow."""
 
 
 class Mark(StrEnum):
@@ -137,20 +141,24 @@ def windows_of(notes: EdgeNotes) -> Windows:
     )
 
 
-def failed(outcome: Outcome) -> bool:
-    """Whether a client went without what it asked for."""
-    return not outcome.ok
+def refused(notes: EdgeNotes, outcome: Outcome) -> bool:
+    """Whether a request bound to the EU was refused, with the reason, once no region there was left."""
+    if notes.options.scenario is not Scenario.RESIDENCY or outcome.service != EU_SERVICE:
+        return False
+    told = bool(outcome.reason) and outcome.attempts[0].status == REFUSED
+    return told and outcome.ended_at >= notes.fault_at
 
 
-def affected(outcome: Outcome) -> bool:
-    """Whether a request failed or took far longer than its way."""
-    return not outcome.ok or outcome.total_ms > outcome.travel_ms + SLOW_MS
+def affected(notes: EdgeNotes) -> list[Outcome]:
+    """The requests under way when the fault began, or due while it lasted, that failed or were slow, by due time.
 
-
-def last_affected(notes: EdgeNotes) -> Outcome | None:
-    """The last request that was due while the fault lasted and was affected, or was under way when it began."""
-    found = [o for o in notes.outcomes if o.ended_at >= notes.fault_at and o.at < notes.mended_at and affected(o)]
-    return max(found, key=lambda outcome: outcome.at, default=None)
+    Slow: longer than its way by more than ``SLOW_MS``, and by more than any request before the fault.
+    """
+    before = (o.total_ms - o.travel_ms for o in notes.outcomes if o.ok and o.ended_at < notes.fault_at)
+    limit_ms = max([SLOW_MS, *before])
+    during = [o for o in notes.outcomes if o.ended_at >= notes.fault_at and o.at < notes.mended_at]
+    found = [o for o in during if not o.ok or o.total_ms - o.travel_ms > limit_ms]
+    return sorted(found, key=lambda outcome: outcome.at)
 
 
 def last_served_by(notes: EdgeNotes, region_id: str) -> Outcome | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mahavishnu.integrations.multi_region.core.events import EventKind
 
-from .edge_notes import EdgeNotes, Mark, Phases, last_served_by, windows_of
+from .edge_notes import REFUSED, EdgeNotes, Mark, Phases, last_served_by, refused, windows_of
 from .faults import Fault, Scenario
 from .ledger import Outcome, between, shares
 from .promises import (
@@ -16,6 +16,7 @@ from .promises import (
     answered_by_whom_was_asked,
     log_is_whole,
     none_left_the_eu,
+    none_repeatable_failed,
     within_capacity,
 )
 from .scene import EU_SERVICE
@@ -34,7 +35,7 @@ def edge_promises(notes: EdgeNotes, phases: Phases, regions: Sequence[RegionLoad
         case Scenario.CONTROLLER_LOSS:
             own = (none_repeatable_failed(notes.outcomes), _left_at_once(notes), _taken_over(notes, phases))
         case Scenario.RESIDENCY:
-            others = [outcome for outcome in notes.outcomes if not _refused(notes, outcome)]
+            others = [outcome for outcome in notes.outcomes if not refused(notes, outcome)]
             own = (none_repeatable_failed(others), _refused_while_lost(notes), _left_the_policy(notes))
         case _:
             own = (none_repeatable_failed(notes.outcomes), *_of_a_failover(notes, phases))
@@ -54,15 +55,6 @@ def _of_a_failover(notes: EdgeNotes, phases: Phases) -> tuple[Promise, ...]:
 
 
 # --- what clients got ---------------------------------------------------------------------------
-
-
-def none_repeatable_failed(outcomes: Sequence[Outcome]) -> Promise:
-    """That none failed which could be sent again, and whose response had not begun."""
-    own = [outcome for outcome in outcomes if outcome.repeatable]
-    lost = sum(not outcome.ok and not outcome.cut for outcome in own)
-    others = sum(not outcome.ok for outcome in outcomes) - lost
-    text = "no idempotent request failed whose response had not begun"
-    return Promise(text, bool(own) and not lost, f"{lost} of {len(own):,} did; others that failed: {others}")
 
 
 def _none_failed_at_all(notes: EdgeNotes) -> Promise:
@@ -99,7 +91,7 @@ def _acknowledged(phases: Phases) -> Promise:
 def _lost_its_share(notes: EdgeNotes) -> Promise:
     victim, window = notes.options.victim, windows_of(notes)
     before, after = (shares(between(notes.outcomes, *w)).get(victim, 0.0) for w in (window.before, window.meanwhile))
-    text = f"edges sent {victim} at most half of its share, though its health was fine"
+    text = f"{victim} served at most half of its share, though its health was fine"
     return Promise(
         text, before > 0 and after <= LEFT * before, f"{100 * before:.0f} % before, {100 * after:.0f} % then"
     )
@@ -158,23 +150,16 @@ def _taken_over(notes: EdgeNotes, phases: Phases) -> Promise:
 # --- residency ----------------------------------------------------------------------------------
 
 
-def _refused(notes: EdgeNotes, outcome: Outcome) -> bool:
-    """Whether it is a request bound to the EU that was refused, with the reason, once no region there was left."""
-    status = outcome.attempts[0].status if outcome.attempts else None
-    bound, said = outcome.service == EU_SERVICE, bool(outcome.reason) and status == 503
-    return bound and said and outcome.ended_at >= notes.fault_at
-
-
 def _refused_while_lost(notes: EdgeNotes) -> Promise:
     lost = between(
         notes.outcomes, notes.fault_at + min(SETTLE_S, (notes.mended_at - notes.fault_at) / 2), notes.mended_at
     )
     own = [outcome for outcome in lost if outcome.service == EU_SERVICE]
-    refused = sum(_refused(notes, outcome) for outcome in own)
-    told = sorted({outcome.reason for outcome in own if outcome.reason})
+    told = sum(refused(notes, outcome) for outcome in own)
+    reasons = sorted({outcome.reason for outcome in own if outcome.reason})
     text = f"with no EU region left, {EU_SERVICE} was refused with the reason"
-    detail = f"{refused} of {len(own)} were, with 503: {', '.join(told) or 'no reason'}"
-    return Promise(text, bool(own) and refused == len(own), detail)
+    detail = f"{told} of {len(own)} were, with {REFUSED}: {', '.join(reasons) or 'no reason'}"
+    return Promise(text, bool(own) and told == len(own), detail)
 
 
 def _left_the_policy(notes: EdgeNotes) -> Promise:

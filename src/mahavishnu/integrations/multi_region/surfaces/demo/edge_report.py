@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .controller import Explained
-from .edge_notes import EdgeNotes, Mark, Phases, affected, last_affected, last_served_by, phases_of, windows_of
+from mahavishnu.integrations.multi_region.core.events import EventKind
+
+from .controller import Explained, Happening
+from .edge_notes import (
+    EdgeNotes,
+    Mark,
+    Phases,
+    affected,
+    last_served_by,
+    phases_of,
+    refused,
+    windows_of,
+)
 from .edge_promises import edge_promises
 from .faults import Scenario
 from .ledger import Outcome, attempts_on, between, peak_rate, percentile, shares, strays
@@ -30,8 +41,9 @@ class EdgeSums:
     """Requests and what became of them; times in ms from when a request was due.
 
     ``failed_idempotent``: without a good response that had begun; ``cut``: any whose response broke off;
-    ``failed_others``: the rest; ``refused``: with 503 and a reason, which count as failed. ``last_affected_ms``: when
-    the last request was due, in ms after the fault, that failed or took far longer than its way.
+    ``failed_others``: the rest. ``refused``: how many the law left no region for, by reason; they are no failures.
+    ``failures``: what clients saw of both. ``affected``: how many failed, were refused or slow, from the fault to its
+    end; ``last_affected_ms``: when the last of them was due, in ms after the fault.
     """
 
     total: int
@@ -104,7 +116,7 @@ def build_edge_report(notes: EdgeNotes) -> EdgeReport:
         moments=_moments(notes, phases),
         regions=regions,
         left_out=notes.left_out,
-        events=tuple(_event(notes, happening.at, happening) for happening in notes.happenings),
+        events=tuple(_event(notes, happening) for happening in notes.happenings),
         residency_violations=len(strays(notes.outcomes)),
         audit={"ok": not notes.audit_error, "events": notes.audit_events, "error": notes.audit_error},
     )
@@ -113,26 +125,27 @@ def build_edge_report(notes: EdgeNotes) -> EdgeReport:
 def _sums(notes: EdgeNotes) -> EdgeSums:
     outcomes = notes.outcomes
     lost = [outcome for outcome in outcomes if not outcome.ok]
+    failed = [outcome for outcome in lost if not refused(notes, outcome)]
     took = [outcome.total_ms for outcome in outcomes if not outcome.stream]
-    last = last_affected(notes)
+    felt = affected(notes)
     return EdgeSums(
         total=len(outcomes),
         by_service=_counts(outcome.service for outcome in outcomes),
         by_method=_counts(_kind(outcome) for outcome in outcomes),
-        failed_idempotent=sum(outcome.repeatable and not outcome.cut for outcome in lost),
-        failed_others=sum(not outcome.repeatable and not outcome.cut for outcome in lost),
-        cut=sum(outcome.cut for outcome in lost),
-        refused=_counts(outcome.reason for outcome in lost if outcome.reason),
+        failed_idempotent=sum(outcome.repeatable and not outcome.cut for outcome in failed),
+        failed_others=sum(not outcome.repeatable and not outcome.cut for outcome in failed),
+        cut=sum(outcome.cut for outcome in failed),
+        refused=_counts(outcome.reason for outcome in lost if refused(notes, outcome)),
         failures=_counts(_why(outcome) for outcome in lost),
         typical_ms=percentile(took, 0.5),
         p99_ms=percentile(took, 0.99),
         slowest_ms=max(took, default=0.0),
-        affected=sum(affected(outcome) for outcome in outcomes),
-        last_affected_ms=None if last is None else notes.ms(last.at),
+        affected=len(felt),
+        last_affected_ms=notes.ms(felt[-1].at) if felt else None,
     )
 
 
-def _counts(values: Any) -> dict[str, int]:
+def _counts(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
 
@@ -170,8 +183,8 @@ def _share(outcomes: Sequence[Outcome], place: Place, window: tuple[float, float
 def _moments(notes: EdgeNotes, phases: Phases) -> tuple[Moment, ...]:
     """What was done and what came of it, in order."""
     victim, drain = notes.options.victim, notes.options.scenario is Scenario.DRAIN
-    served, slow = last_served_by(notes, victim), last_affected(notes)
-    given = [h.at for h in notes.of_victim() if h.kind == "region.recovered"]
+    served, felt = last_served_by(notes, victim), affected(notes)
+    given = [h.at for h in notes.of_victim() if h.kind == EventKind.REGION_RECOVERED]
     rows = [
         (0.0, f"{victim} is to be drained" if drain else _begin(notes)),
         (phases.first_signal_ms, "the controller's first signal"),
@@ -179,7 +192,7 @@ def _moments(notes: EdgeNotes, phases: Phases) -> tuple[Moment, ...]:
         (phases.plan_ms, "its plan: the failover is recorded"),
         (phases.acknowledged_ms, "every edge has acknowledged it"),
         (None if served is None else notes.ms(served.at), f"last request due that {victim} served"),
-        (None if slow is None else notes.ms(slow.at), "last request due that failed or was slow"),
+        (notes.ms(felt[-1].at) if felt else None, "last request due that failed or was slow"),
         (notes.ms(notes.mended_at), "the drain ends" if drain else "the fault ends"),
         (notes.ms(given[0]) if given else None, "traffic given back"),
         *((notes.ms(notes.marks[mark]), text.format(victim=victim)) for mark, text in _marked(notes)),
@@ -199,9 +212,9 @@ def _known(rows: Sequence[tuple[float | None, str]]) -> list[tuple[float, str]]:
     return [(ms, what) for ms, what in rows if ms is not None]
 
 
-def _event(notes: EdgeNotes, at: float, happening: Any) -> dict[str, Any]:
+def _event(notes: EdgeNotes, happening: Happening) -> dict[str, Any]:
     return {
-        "after_fault_ms": 1000.0 * (at - notes.fault_at),
+        "after_fault_ms": notes.ms(happening.at),
         "kind": happening.kind,
         "subject": happening.subject,
         "outcome": happening.outcome,

@@ -17,22 +17,24 @@ from .islands import ALONE, Island, wire
 from .processes import Child, start
 from .region_server import READY as REGION_READY
 from .scene import Options, Place
-from .stage import LEASHED, REGION_PROGRAM, Stage
+from .stage import LEASHED, ORDERLY_S, REGION_PROGRAM, Stage
 
 
 class EdgeStage(Stage):
-    """The running processes. ``apart``: edges are processes of their own, which outlive the controller.
+    """The running processes. ``envoy``: the program. ``apart``: edges are processes of their own, which outlive the
+    controller.
 
     With the fault ``drop`` the victim has a network of its own.
     """
 
     role = Role.ADMIN
 
-    def __init__(self, options: Options, folder: Path, *, apart: bool = False) -> None:
+    def __init__(self, options: Options, folder: Path, *, envoy: Path, apart: bool = False) -> None:
         super().__init__(options, folder)
         names = [*EDGES, "http", "xds"]
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.edges = edge_places(options, self._ports)
+        self._envoy = envoy
         self._apart = apart
         self._edge_processes: list[Child] = []
         self._island: Island | None = None
@@ -50,7 +52,7 @@ class EdgeStage(Stage):
 
     async def tear_down(self) -> None:
         """End every process and wait until all have ended; edges first."""
-        await asyncio.gather(*(child.end() for child in self._edge_processes))
+        await asyncio.gather(*(child.end(ORDERLY_S) for child in self._edge_processes))
         await super().tear_down()
 
     async def kill_controller(self) -> None:
@@ -105,7 +107,8 @@ class EdgeStage(Stage):
         return found if self._apart else [*found, "--envoy"]
 
     def _settings(self) -> dict[str, str]:
-        return {"XDG_STATE_HOME": str(self._folder), f"{PREFIX}DRAIN_TIMEOUT": f"{DRAIN_S:g}"}
+        ours = {"ENVOY": str(self._envoy), "DRAIN_TIMEOUT": f"{DRAIN_S:g}"}
+        return {"XDG_STATE_HOME": str(self._folder), **{f"{PREFIX}{name}": value for name, value in ours.items()}}
 
 
 def free_ports(count: int) -> list[int]:

@@ -39,9 +39,9 @@ def final_with_edges(report: EdgeReport) -> RenderableType:
 def _headline(report: EdgeReport) -> Text:
     text = Text(f"{_story(report)}.\n")
     text.append(f"{report.rate:g} requests/s go through {len(report.edges)} edges (Envoy); ")
-    lost = report.requests.failed_idempotent - sum(report.requests.refused.values())
+    lost = report.requests.failed_idempotent
     text.append(
-        f"{max(0, lost)} of {report.requests.total:,} failed that could be repeated",
+        f"{lost} of {report.requests.total:,} failed that could be repeated",
         style="bold red" if lost > 0 else "bold green",
     )
     return text.append(".")
@@ -61,13 +61,13 @@ def _requests(sums: EdgeSums) -> Table:
     table.add_row("failed, idempotent", Text(str(lost), style="bold red" if lost else "bold green"))
     table.add_row("failed, others", f"{sums.failed_others}")
     table.add_row("response broke off", f"{sums.cut}")
-    for what, counts in (("of those, refused", sums.refused), ("as clients saw it", sums.failures)):
+    for what, counts in (("refused, by law", sums.refused), ("as clients saw it", sums.failures)):
         if counts:
             table.add_row(what, _listed(counts))
     took = f"{sums.typical_ms:,.0f} ms typically, {sums.p99_ms:,.0f} ms at p99, {sums.slowest_ms:,.0f} ms at most"
     table.add_row("took", took)
     if sums.last_affected_ms is not None:
-        last = f"{sums.affected} failed or were slow; the last was due {sums.last_affected_ms:,.0f} ms after the fault"
+        last = f"{sums.affected} in all; the last was due at {sums.last_affected_ms:,.0f} ms, counted from the fault"
         table.add_row("affected", last)
     return table
 

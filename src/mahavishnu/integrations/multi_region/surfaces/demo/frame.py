@@ -13,6 +13,7 @@ class Frame:
     """One moment. ``elapsed_s`` of ``seconds``; shares 0..1 of the last seconds' requests; ``news``: newest last.
 
     ``fault_s``: when the fault begins, in seconds after the start. ``note``: what to say instead of when it does.
+    ``through_edges``: whether it is edges that try again, of which clients see nothing.
     """
 
     victim: str
@@ -27,3 +28,4 @@ class Frame:
     failed: int
     news: Sequence[str]
     note: str = ""
+    through_edges: bool = False

@@ -10,8 +10,8 @@ import threading
 import time
 
 PROGRAM = "mahavishnu.integrations.multi_region"
-GRACE_S = 5.0
-"""How long the process may take to stop in order."""
+GRACE_S = 30.0
+"""How long the process may take to stop in order: edges let requests finish, and must be ended before it."""
 
 
 def stop_when_input_ends(grace_s: float = GRACE_S) -> None:

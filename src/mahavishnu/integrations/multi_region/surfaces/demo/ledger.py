@@ -143,13 +143,16 @@ def peak_rate(attempts: Iterable[Attempt]) -> int:
 
 
 def strays(outcomes: Iterable[Outcome]) -> list[Attempt]:
-    """Attempts of the European service that were sent to, or answered by, a region outside the EU."""
+    """Attempts of the European service that were sent to, or answered by, a region outside the EU.
+
+    An attempt that an edge refused went to no region, and names none.
+    """
     return [
         attempt
         for outcome in outcomes
         if outcome.service == EU_SERVICE
         for attempt in outcome.attempts
-        if attempt.region_id not in EU_REGIONS or (attempt.by is not None and attempt.by not in EU_REGIONS)
+        if any(region_id and region_id not in EU_REGIONS for region_id in (attempt.region_id, attempt.by))
     ]
 
 

@@ -15,15 +15,21 @@ WIDTH = 108
 BAR = 14
 
 
-def requests(sums: RequestSums) -> Table:
-    """What became of the requests."""
+def requests(sums: RequestSums, *, seen_again: bool = True) -> Table:
+    """What became of the requests. ``seen_again``: whether it was clients that tried again."""
     table = grid()
     services = ", ".join(f"{name} {count:,}" for name, count in sums.by_service.items())
     table.add_row("requests", f"{sums.total:,}  ({services})")
     causes = ", ".join(f"{cause} {count}" for cause, count in sums.failures_by_error.items())
-    table.add_row("failed at the first attempt", f"{sums.failed_first_attempts}{f'  ({causes})' if causes else ''}")
-    table.add_row("tried once more, elsewhere", f"{sums.retried}")
-    table.add_row("failed in the end", Text(f"{sums.failed}", style="bold red" if sums.failed else "bold green"))
+    told = f"  ({causes})" if causes else ""
+    if seen_again:
+        table.add_row("failed at the first attempt", f"{sums.failed_first_attempts}{told}")
+        table.add_row("tried once more, elsewhere", f"{sums.retried}")
+        table.add_row("failed in the end", Text(f"{sums.failed}", style="bold red" if sums.failed else "bold green"))
+    else:
+        own = sums.failed_idempotent
+        table.add_row("failed, idempotent", Text(f"{own}", style="bold red" if own else "bold green"))
+        table.add_row("failed, others", f"{sums.failed - own}{told}")
     table.add_row(
         "took", f"{sums.typical_ms:,.0f} ms typically, {sums.p99_ms:,.0f} ms at p99, {sums.slowest_ms:,.0f} ms at most"
     )

@@ -91,8 +91,11 @@ class Child:
         if self.running:
             os.kill(self.pid, what)
 
-    async def end(self) -> None:
-        """End it and wait for that: its input ends, then SIGTERM (and SIGCONT, should it be stopped), then SIGKILL."""
+    async def end(self, within_s: float = END_WITHIN_S) -> None:
+        """End it and wait for that: its input ends, then SIGTERM (and SIGCONT, should it be stopped), then SIGKILL.
+
+        ``within_s``: how long SIGTERM may take.
+        """
         if self._process.stdin is not None:
             self._process.stdin.close()
         for what in (signal.SIGTERM, signal.SIGKILL):
@@ -100,7 +103,7 @@ class Child:
                 self.send(what)
                 self.send(signal.SIGCONT)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), END_WITHIN_S)
+                await asyncio.wait_for(self._process.wait(), within_s)
                 break
         await self._forget()
 

@@ -89,6 +89,15 @@ def none_failed(outcomes: Sequence[Outcome]) -> Promise:
     return Promise("every request was answered", bool(outcomes) and not failed, detail)
 
 
+def none_repeatable_failed(outcomes: Sequence[Outcome]) -> Promise:
+    """That none failed which could be sent again, and whose response had not begun."""
+    own = [outcome for outcome in outcomes if outcome.repeatable]
+    lost = sum(not outcome.ok and not outcome.cut for outcome in own)
+    others = sum(not outcome.ok for outcome in outcomes) - lost
+    text = "no idempotent request failed whose response had not begun"
+    return Promise(text, bool(own) and not lost, f"{lost} of {len(own):,} did; others that failed: {others}")
+
+
 def none_left_the_eu(outcomes: Sequence[Outcome]) -> Promise:
     """Second attempts count as well."""
     sent = sum(len(outcome.attempts) for outcome in outcomes if outcome.service == EU_SERVICE)

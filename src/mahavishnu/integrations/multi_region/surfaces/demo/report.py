@@ -41,13 +41,17 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class RequestSums:
-    """Requests and what became of them. Times in ms, of whole requests, the second attempt included."""
+    """Requests and what became of them. Times in ms, of whole requests, the second attempt included.
+
+    ``failed_idempotent``: those of ``failed`` that could be repeated and whose response had not begun.
+    """
 
     total: int
     by_service: Mapping[str, int]
     failed_first_attempts: int
     retried: int
     failed: int
+    failed_idempotent: int
     failures_by_error: Mapping[str, int]
     typical_ms: float
     p99_ms: float
@@ -141,6 +145,7 @@ def request_sums(outcomes: Sequence[Outcome]) -> RequestSums:
         failed_first_attempts=sum(not outcome.ok_at_once for outcome in outcomes),
         retried=sum(len(outcome.attempts) > 1 for outcome in outcomes),
         failed=sum(not outcome.ok for outcome in outcomes),
+        failed_idempotent=sum(not o.ok and o.repeatable and not o.cut for o in outcomes),
         failures_by_error=_failures(outcomes),
         typical_ms=percentile(took, 0.5),
         p99_ms=percentile(took, 0.99),

@@ -105,4 +105,5 @@ class RolloutDirector(Director):
             audit_events=events,
             audit_error=error,
             lost_reports=self._clients.lost_reports,
+            through_edges=self.through_edges,
         )

@@ -15,6 +15,7 @@ from .promises import (
     log_is_whole,
     none_failed,
     none_left_the_eu,
+    none_repeatable_failed,
     within_capacity,
 )
 from .report import RequestSums, as_document, request_sums
@@ -33,7 +34,10 @@ SERVES = ("serving", "completed")
 
 @dataclass(frozen=True, slots=True)
 class RolloutNotes:
-    """All that the director noted. Times in seconds since the epoch; ``broke_at`` is 0 when nothing was broken."""
+    """All that the director noted. Times in seconds since the epoch; ``broke_at`` is 0 when nothing was broken.
+
+    ``through_edges``: whether edges carried the requests.
+    """
 
     options: RolloutOptions
     places: tuple[Place, ...]
@@ -47,6 +51,7 @@ class RolloutNotes:
     audit_events: int
     audit_error: str
     lost_reports: int = 0
+    through_edges: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,10 @@ class GroupSums:
 
 @dataclass(frozen=True, slots=True)
 class RolloutReport:
-    """The report. ``ok``: every promise held. ``back_ms``: when the last request went to green after the rollback."""
+    """The report. ``ok``: every promise held. ``back_ms``: when the last request went to green after the rollback.
+
+    ``through``: what carried the requests, and tried again: ``envoy`` or ``clients``.
+    """
 
     scenario: str
     failing: bool
@@ -104,6 +112,7 @@ class RolloutReport:
     residency_violations: int
     audit: Mapping[str, Any]
     lost_reports: int
+    through: str
 
     def document(self) -> dict[str, Any]:
         """The report as plain data, numbers rounded to what was measured."""
@@ -134,6 +143,7 @@ def build_rollout_report(notes: RolloutNotes) -> RolloutReport:
         residency_violations=len(strays(notes.outcomes)),
         audit={"ok": not notes.audit_error, "events": notes.audit_events, "error": notes.audit_error},
         lost_reports=notes.lost_reports,
+        through="envoy" if notes.through_edges else "clients",
     )
 
 
@@ -216,7 +226,7 @@ def _promises(notes: RolloutNotes, steps: Sequence[StepSums], regions: Sequence[
     own = _of_a_failing(notes, steps) if notes.options.failing else _of_a_good(notes, steps)
     return (
         *own,
-        none_failed(notes.outcomes),
+        none_repeatable_failed(notes.outcomes) if notes.through_edges else none_failed(notes.outcomes),
         none_left_the_eu(notes.outcomes),
         answered_by_whom_was_asked(notes.outcomes),
         within_capacity(regions),
@@ -246,7 +256,7 @@ def _of_a_failing(notes: RolloutNotes, steps: Sequence[StepSums]) -> tuple[Promi
     return (
         Promise("the rollout was rolled back by itself", _state(notes) == "rolled_back", why),
         Promise(f"it never went beyond {least}", len(steps) == 1, f"steps taken: {len(steps)}"),
-        _confined(notes),
+        _unseen(notes) if notes.through_edges else _confined(notes),
         _back_on_blue(notes),
     )
 
@@ -257,6 +267,14 @@ def _confined(notes: RolloutNotes) -> Promise:
     astray = sum(not _of_green(service, attempt, notes) for service, attempt in failed)
     text = "only requests of web that went to green failed"
     return Promise(text, bool(failed) and not astray, f"{len(failed)} attempts failed, {astray} of them elsewhere")
+
+
+def _unseen(notes: RolloutNotes) -> Promise:
+    """What green failed was asked again elsewhere by the edge, unless it may not be."""
+    failed = [outcome for outcome in notes.outcomes if not outcome.ok]
+    astray = sum(o.repeatable or not _of_green(o.service, o.attempts[0], notes) for o in failed)
+    text = "only requests of web to green that may not be repeated failed"
+    return Promise(text, bool(notes.outcomes) and not astray, f"{len(failed)} failed, {astray} of them others")
 
 
 def _of_green(service: str, attempt: Attempt, notes: RolloutNotes) -> bool:

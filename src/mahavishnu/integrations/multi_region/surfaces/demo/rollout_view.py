@@ -18,7 +18,7 @@ _WHY = 78
 def final_of_rollout(report: RolloutReport) -> RenderableType:
     """The report, drawn."""
     parts: list[RenderableType] = [_headline(report), Text()]
-    parts += [section("what clients saw"), requests(report.requests), Text()]
+    parts += [section("what clients saw"), requests(report.requests, seen_again=report.through == "clients"), Text()]
     parts += [section("step by step"), _steps(report), Text()]
     parts += [section("when and why"), _history(report), Text()]
     parts += [section("where the traffic was"), _regions(report), Text()]

@@ -63,9 +63,10 @@ class Lines(Silent):
             return
         self._last_s = frame.elapsed_s
         down = ", ".join(s.region_id for s in frame.statuses if s.phase == "down")
+        first = "" if frame.through_edges else f"{frame.failed_first} failed at first, "
+        ended = f"{frame.failed} {'failed' if frame.through_edges else 'in the end'}"
         self.say(
-            f"{frame.elapsed_s:4.0f} s  {frame.requests} requests, {frame.failed_first} failed at first, "
-            f"{frame.failed} in the end{f'; down: {down}' if down else ''}"
+            f"{frame.elapsed_s:4.0f} s  {frame.requests} requests, {first}{ended}{f'; down: {down}' if down else ''}"
         )
 
     def say(self, line: str) -> None:

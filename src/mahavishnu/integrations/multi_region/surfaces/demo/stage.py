@@ -22,6 +22,9 @@ from .region_server import READY as REGION_READY
 from .scene import Options, Place, places, world
 
 _HERE = __name__.rpartition(".")[0]
+ORDERLY_S = 30.0
+"""How long what runs edges may take to end: killed, it would leave them behind."""
+
 REGION_PROGRAM, LEASHED = f"{_HERE}.region_server", f"{_HERE}.leashed"
 
 
@@ -107,7 +110,7 @@ class Stage:
     async def tear_down(self) -> None:
         """End every process, the controller first, and wait until all have ended."""
         if self._controller is not None:
-            await self._controller.end()
+            await self._controller.end(ORDERLY_S)
         await asyncio.gather(*(child.end() for child in self._regions.values()))
 
     # --- the fault ------------------------------------------------------------------------------

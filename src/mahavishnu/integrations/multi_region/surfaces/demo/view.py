@@ -72,6 +72,8 @@ def _load_bar(status: Status) -> Bar:
 
 def _counters(frame: Frame) -> Text:
     text = Text(f"{frame.requests:,} requests   ", style="bold")
+    if frame.through_edges:
+        return text.append(f"{frame.failed} failed", style="bold red" if frame.failed else "green")
     text.append(f"{frame.failed_first} failed at the first attempt   ", style="yellow" if frame.failed_first else "dim")
     text.append(f"{frame.failed} failed in the end", style="bold red" if frame.failed else "green")
     return text

@@ -60,9 +60,13 @@ class LocalEdges:
         self._workshop = workshop
         self._declared = declared
         self.agents: dict[str, EdgeAgent] = {}
+        self._troubles: dict[str, str] = {}
 
     async def follow(self) -> None:
-        """Start what was declared, stop what is declared no more; one that cannot be started is tried again later."""
+        """Start what was declared, stop what is declared no more; one that cannot be started is tried again later.
+
+        So a second controller on this machine takes an edge over when the first is gone.
+        """
         wanted = set(self._declared())
         for edge_id in sorted(self.agents.keys() - wanted):
             await self.agents.pop(edge_id).close()
@@ -78,10 +82,13 @@ class LocalEdges:
         try:
             await agent.start()
         except (MultiRegionError, OSError) as err:
-            log.error("edge not started", edge=edge_id, error=str(err))
+            if self._troubles.get(edge_id) != str(err):
+                log.error("edge not started", edge=edge_id, error=str(err))
+            self._troubles[edge_id] = str(err)
             await agent.close()
             return
         self.agents[edge_id] = agent
+        self._troubles.pop(edge_id, None)
         log.info("edge started", edge=edge_id, pid=agent.pid)
 
 

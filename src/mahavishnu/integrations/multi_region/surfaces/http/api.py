@@ -25,6 +25,7 @@ from .problems import not_found
 from .route_body import answer_route
 from .routes import Doors, StrictRequest
 from .schemas import RegionAnswer, RegionHealthAnswer, RegisteredAnswer, RouteAnswer, RouteBody, StatsAnswer
+from .slices import listed, written
 
 
 class MultiRegionAPI:
@@ -69,12 +70,13 @@ class MultiRegionAPI:
         """
         return Accelerated(app, Shortcut(app, past_middleware=past_middleware))
 
-    async def list_regions(self, healthy_only: Annotated[Flag, Query()] = False) -> list[Region]:
+    async def list_regions(self, healthy_only: Annotated[Flag, Query()] = False) -> Response:
         """The registered regions, in order of registration.
 
         `healthy_only`: only those that are healthy, and neither drained nor failed over.
         """
-        return self.region_manager.list_regions(healthy_only=healthy_only)
+        regions = self.region_manager.list_regions(healthy_only=healthy_only)
+        return written(await listed(RegionAnswer, regions, lambda region: region))
 
     async def get_region(self, region_id: str) -> Region:
         """One region."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_v
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from mahavishnu.integrations.multi_region.core.hidden import NOT_SHOWN
 from mahavishnu.integrations.multi_region.core.model import (
     DataPlacementPolicy,
     DeploymentSpec,
@@ -27,7 +28,7 @@ from mahavishnu.integrations.multi_region.errors import InvalidInputError, neare
 from mahavishnu.integrations.multi_region.facts.catalog import find, region_from_catalog
 from mahavishnu.integrations.multi_region.surfaces.world import kinds, law
 
-from .problems import NOT_SHOWN, UnknownKeyError
+from .problems import UnknownKeyError
 
 _DAY_S = 86_400
 _ROUTE = RouteClass()

@@ -153,3 +153,6 @@ class EdgeAnswer(Answer):
         description="Regions that it holds where they do not belong, by class of requests."
     )
     version: str | None = Field(description="What the proxy says it is.")
+    read_back_age_s: float | None = Field(
+        description="Seconds since its agent last told what it really holds; null: none has."
+    )

@@ -19,7 +19,18 @@ from .problems import not_found
 from .routes import Doors
 
 _WRITES = (409, 503)
-_TOLD = ("connected", "acknowledged", "current", "synced", "rejections", "rates", "in_flight", "astray", "version")
+_TOLD = (
+    "connected",
+    "acknowledged",
+    "current",
+    "synced",
+    "rejections",
+    "rates",
+    "in_flight",
+    "astray",
+    "version",
+    "read_back_age_s",
+)
 
 
 class Edges:

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from mahavishnu.integrations.multi_region.core.hidden import NOT_SHOWN
 from mahavishnu.integrations.multi_region.errors import (
     AuditBrokenError,
     DuplicateRegionError,
@@ -30,7 +31,6 @@ from .auth import NotAuthenticatedError
 PROBLEM_JSON = "application/problem+json"
 TYPES = "urn:mahavishnu:multi-region:problem:"
 REFUSAL_HEADER = "X-Multi-Region-Refusal"
-NOT_SHOWN = "(not shown)"
 _LONGEST = 120
 _LARGEST = 10**18
 

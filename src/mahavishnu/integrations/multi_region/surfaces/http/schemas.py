@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from mahavishnu.integrations.multi_region.core.hidden import NOT_SHOWN
 from mahavishnu.integrations.multi_region.core.model import (
     AdminState,
     CloudProvider,
@@ -15,8 +16,6 @@ from mahavishnu.integrations.multi_region.core.model import (
     RoutingStrategy,
     UpstreamProtocol,
 )
-
-from .problems import NOT_SHOWN
 
 
 class Answer(BaseModel):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -10,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from mahavishnu.integrations.multi_region.core.eligibility import Reason
 from mahavishnu.integrations.multi_region.core.events import EventKind
 from mahavishnu.integrations.multi_region.core.failover import FailoverStrategy
+from mahavishnu.integrations.multi_region.core.hidden import without_secrets
 from mahavishnu.integrations.multi_region.core.intent import ChangeKind
 from mahavishnu.integrations.multi_region.core.model import (
     AdminState,
@@ -23,17 +23,8 @@ from mahavishnu.integrations.multi_region.core.model import (
 )
 from mahavishnu.integrations.multi_region.core.overrides import Cause
 
-from .problems import NOT_SHOWN
+from .edge_bodies import EdgeAnswer
 from .schemas import Answer, DecisionAnswer, FailoverStats, RoutingStats
-
-
-def without_secrets(document: Any) -> Any:
-    """A stored document with the values of a region's probe headers hidden."""
-    health = document.get("health") if isinstance(document, Mapping) else None
-    if not isinstance(health, Mapping) or not health.get("headers"):
-        return document
-    return {**document, "health": {**health, "headers": dict.fromkeys(health["headers"], NOT_SHOWN)}}
-
 
 Document = Annotated[dict[str, Any], BeforeValidator(without_secrets)]
 """A thing as it is stored; header values are not shown."""
@@ -229,6 +220,7 @@ class StatusAnswer(Answer):
     traffic: dict[str, float] = Field(
         description="Requests/s that each region gets from all edges, as they last reported; empty: none did."
     )
+    edges: list[EdgeAnswer] = Field(description="As under /v1/edges.")
 
 
 # --- declaring and acting ---------------------------------------------------------------------

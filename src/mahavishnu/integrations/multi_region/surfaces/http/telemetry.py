@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from mahavishnu.integrations.multi_region.adapters.sinks.metrics import (
@@ -14,7 +14,7 @@ from mahavishnu.integrations.multi_region.adapters.sinks.metrics import (
     MetricsSink,
     MetricsSnapshot,
     RegionFigures,
-    build_registry,
+    exposition,
 )
 from mahavishnu.integrations.multi_region.core.model import RegionView
 from mahavishnu.integrations.multi_region.core.safety import in_service
@@ -39,7 +39,6 @@ class Telemetry:
         self._router = system.router
         self._handler = system.failure_handler
         self._sink = sink
-        self._registry = build_registry(self.snapshot)
 
     def add_to(self, doors: Doors, open_doors: Doors) -> None:
         """Add them; who asks whether the server lives needs no token."""
@@ -67,7 +66,7 @@ class Telemetry:
 
     async def metrics(self) -> Response:
         """Figures in Prometheus' text form."""
-        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(await exposition(self.snapshot()), media_type=CONTENT_TYPE_LATEST)
 
     def snapshot(self) -> MetricsSnapshot:
         """The figures as they are now."""

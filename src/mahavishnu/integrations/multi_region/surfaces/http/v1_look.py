@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Query
+from starlette.responses import Response
 
-from mahavishnu.integrations.multi_region.core.eligibility import objection
+from mahavishnu.integrations.multi_region.core.eligibility import Objection, objection
 from mahavishnu.integrations.multi_region.core.events import ChainedEvent
 from mahavishnu.integrations.multi_region.core.model import DataPlacementPolicy, Service
 from mahavishnu.integrations.multi_region.core.request import Needs
@@ -18,13 +20,15 @@ from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 from .api import region_at
 from .auth import Role
 from .documents import inline_schema, json_body
-from .edges import traffic_by_region
+from .edges import traffic_by_region, views_of_edges
 from .problems import not_found
 from .route_body import parse_route_body
 from .routes import Doors, StrictRequest
 from .schemas import RouteBody
 from .schemas_v1 import (
     AuditAnswer,
+    EligibleAnswer,
+    EventAnswer,
     EventsAnswer,
     ExplanationAnswer,
     PolicyAnswer,
@@ -32,6 +36,7 @@ from .schemas_v1 import (
     ServiceAnswer,
     StatusAnswer,
 )
+from .slices import joined, listed, written
 
 MOST_EVENTS = 1000
 LAST_SEQ = 10**15
@@ -66,13 +71,13 @@ class Looking:
         doors.add("GET", "/v1/audit/verify", self.verify, Role.VIEWER, AuditAnswer, problems=(409, 503))
         doors.add("GET", "/v1/status", self.status, Role.VIEWER, StatusAnswer)
 
-    async def regions(self) -> list[Mapping[str, Any]]:
+    async def regions(self) -> Response:
         """Every region as decisions see it now."""
-        return [view_of(self._manager, region_id) for region_id in self._manager.regions]
+        return written(await _listed_regions(Seen(self._manager)))
 
     async def region(self, region_id: str) -> Mapping[str, Any]:
         """One region as decisions see it now."""
-        return view_of(self._manager, region_at(self._manager, region_id).region_id)
+        return Seen(self._manager).view_of(region_at(self._manager, region_id).region_id)
 
     async def services(self) -> list[Service]:
         """The declared services."""
@@ -94,34 +99,37 @@ class Looking:
             raise not_found(UnknownPolicyError("policy_id", policy_id, nearest_hint(policy_id[:80], known)))
         return found
 
-    async def explain(self, request: StrictRequest) -> Mapping[str, Any]:
+    async def explain(self, request: StrictRequest) -> Response:
         """Where the request would go, with the reason for every region. Counts nothing; a refusal is an answer too."""
         context, strategy, _ = parse_route_body(await request.json())
         said = self._router.explain(context, strategy)
-        return {
+        given = {
             "decision": said.decision,
             "strategy": said.strategy,
             "refusal": said.refusal,
-            "eligible": said.eligible,
-            "excluded": said.excluded,
             "revision": self._manager.registry.revision,
         }
+        eligible = await listed(EligibleAnswer, said.eligible, lambda view: view)
+        excluded = msgspec.json.encode({region_id: _objection(why) for region_id, why in said.excluded.items()})
+        return joined(ExplanationAnswer, given, eligible=eligible, excluded=excluded)
 
-    async def events(self, after: After = None, limit: Limit = 100) -> Mapping[str, Any]:
+    async def events(self, after: After = None, limit: Limit = 100) -> Response:
         """Events of the log, oldest first: those after a number, or without one the newest."""
         log = self._manager.journal
         found = await (log.last(limit) if after is None else log.tail(after, limit))
-        return {"events": [event_document(entry) for entry in found], "last": found[-1].seq if found else after or 0}
+        last = found[-1].seq if found else after or 0
+        return joined(EventsAnswer, {"last": last}, events=await listed(EventAnswer, found, event_document))
 
     async def verify(self) -> Mapping[str, Any]:
         """Prove that no event of the log was altered, removed, moved or added; 409 names the first that was."""
         return {"events": await self._manager.journal.verify(), "valid": True}
 
-    async def status(self) -> Mapping[str, Any]:
+    async def status(self) -> Response:
         """Everything at a glance."""
         stats = self._manager.get_stats()
         kind = type(self._manager.store).__name__.removesuffix("Store").lower()
-        return {
+        seen = Seen(self._manager)
+        given = {
             "version": self._version,
             "uptime_s": self._manager.clock.monotonic() - self._began,
             "revision": stats["revision"],
@@ -130,11 +138,12 @@ class Looking:
             "frozen": self._manager.registry.freeze,
             "regions_by_phase": stats["regions_by_phase"],
             "held": stats["held_regions"],
-            "regions": await self.regions(),
             "routing": self._router.get_routing_stats(),
             "failovers": self._handler.get_failover_stats(),
             "traffic": traffic_by_region(self._system),
+            "edges": views_of_edges(self._system),
         }
+        return joined(StatusAnswer, given, regions=await _listed_regions(seen))
 
 
 def service_at(manager: RegionManager, name: str) -> Service:
@@ -163,20 +172,40 @@ def event_document(entry: ChainedEvent) -> dict[str, Any]:
     }
 
 
-def view_of(manager: RegionManager, region_id: str) -> dict[str, Any]:
-    """A region as decisions see it, with what is known of its health and what stands over it."""
-    view, health, registry = manager.snapshot().regions[region_id], manager.health_of(region_id), manager.registry
-    drain = registry.drains.get(region_id)
-    same = ("region_id", "name", "provider", "country", "endpoint", "phase", "standing", "health_score", "admin")
-    more = ("held", "load", "max_capacity", "utilization", "cost_multiplier")
-    known = ("reason", "error_rate", "latency_ms", "last_checked", "circuit_breaker")
-    return {
-        **{name: getattr(view, name) for name in (*same, *more)},
-        **{name: getattr(health, name) for name in known},
-        "latitude": view.point.latitude,
-        "longitude": view.point.longitude,
-        "compliance": sorted(view.compliance),
-        "drain": None if drain is None else {"region_id": region_id, **drain.document()},
-        "failed_over": registry.failures.get(region_id),
-        "excluded": objection(view, Needs()),
-    }
+async def _listed_regions(seen: Seen) -> bytes:
+    return await listed(RegionViewAnswer, list(seen.regions), seen.view_of)
+
+
+def _objection(why: Objection) -> dict[str, str]:
+    return {"code": why.code.value, "text": why.text}
+
+
+class Seen:
+    """The regions as they are at this moment, whatever becomes of them while they are listed."""
+
+    def __init__(self, manager: RegionManager) -> None:
+        registry = manager.registry
+        self._manager = manager
+        self._fleet = manager.snapshot()
+        self._states = dict(manager.monitor.states)
+        self._drains, self._failures = dict(registry.drains), dict(registry.failures)
+        self.regions = dict(manager.regions)
+
+    def view_of(self, region_id: str) -> dict[str, Any]:
+        """A region as decisions see it, with what is known of its health and what stands over it."""
+        view = self._fleet.regions[region_id]
+        health = self._manager.health_seen(self.regions[region_id], view, self._states.get(region_id))
+        drain = self._drains.get(region_id)
+        same = ("region_id", "name", "provider", "country", "endpoint", "phase", "standing", "health_score", "admin")
+        more = ("held", "load", "max_capacity", "utilization", "cost_multiplier")
+        known = ("reason", "error_rate", "latency_ms", "last_checked", "circuit_breaker")
+        return {
+            **{name: getattr(view, name) for name in (*same, *more)},
+            **{name: getattr(health, name) for name in known},
+            "latitude": view.point.latitude,
+            "longitude": view.point.longitude,
+            "compliance": sorted(view.compliance),
+            "drain": None if drain is None else {"region_id": region_id, **drain.document()},
+            "failed_over": self._failures.get(region_id),
+            "excluded": objection(view, Needs()),
+        }

@@ -11,6 +11,8 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
 from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport, HostSeen
 from mahavishnu.integrations.multi_region.errors import UnavailableError
 
+from .parts import LISTENER_NAME
+
 ANSWER_S = 5.0
 
 
@@ -49,6 +51,11 @@ class Admin:
         """The configuration in force, endpoints included, as Envoy's ``admin.v3.ConfigDump`` in JSON."""
         found: Mapping[str, Any] = json.loads(await self._ask("GET", "/config_dump?include_eds"))
         return found
+
+    async def clients(self) -> int:
+        """How many connections of clients are open."""
+        path = f"/stats?format=json&type=Gauges&filter=^http.{LISTENER_NAME}.downstream_cx_active$"
+        return sum(int(stat["value"]) for stat in json.loads(await self._ask("GET", path))["stats"])
 
     async def drain(self) -> None:
         """Begin to close connections as their requests end; new ones are still taken meanwhile."""

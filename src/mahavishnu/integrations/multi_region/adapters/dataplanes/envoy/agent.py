@@ -1,7 +1,8 @@
 """The agent beside one Envoy: starts it, keeps it running, tells what it holds, and remembers what it last held.
 
-An Envoy that starts while no controller answers gets its last good configuration from a server of the agent's own, and
-is handed over to the controllers as soon as one of them answers: the same stream protocol, no second process.
+An Envoy that starts, or starts again, while no controller answers gets its last good configuration from a server of the
+agent's own, and is handed over to the controllers as soon as one of them answers: the same stream protocol, no second
+process.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from mahavishnu.integrations.multi_region.errors import MultiRegionError, Unavai
 from . import last_good
 from .admin import Admin, read_report
 from .binary import Envoy
-from .process import EnvoyProcess, Start, drain
+from .hold import Hold
+from .process import EnvoyProcess, Start, retire
 from .server import AdsServer
 
 REPORT_S = 1.0
@@ -70,13 +72,18 @@ class Orders:
         return self.state_dir / f"{self.edge_id}.last-good.json.gz"
 
     @property
+    def lock_file(self) -> Path:
+        """Is locked while an agent runs the edge."""
+        return self.state_dir / f"{self.edge_id}.lock"
+
+    @property
     def pid_file(self) -> Path:
         """Names the process that runs, so that the next agent can relieve it."""
         return self.state_dir / f"{self.edge_id}.pid"
 
 
 class EdgeAgent:
-    """Runs one Envoy from ``start`` to ``close``."""
+    """Runs one Envoy from ``start`` to ``close``; nobody else runs one for the same edge and folder meanwhile."""
 
     def __init__(self, orders: Orders, take: Take | None = None) -> None:
         self._orders = orders
@@ -91,7 +98,9 @@ class EdgeAgent:
             drain_s=orders.drain_s,
         )
         self.process = EnvoyProcess(start)
+        self._hold = Hold(orders.lock_file)
         self._relay: AdsServer | None = None
+        self._nothing_kept = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -105,12 +114,13 @@ class EdgeAgent:
         return self._relay is not None
 
     async def start(self) -> None:
-        """Start Envoy and wait until it serves. Raises UnavailableError when it does not."""
+        """Start Envoy. Raises UnavailableError when it cannot be started, or another agent runs this edge."""
         self._orders.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._hold.take()
         if not await reachable(self._orders.controllers):
             await self._start_relay()
         await self.process.start()
-        loops = [self._report_forever(), self._save_forever(), self._hand_over(), self._relieve()]
+        loops = [self._report_forever(), self._save_forever(), self._stand_in(), self._relieve()]
         self._tasks = [asyncio.create_task(loop, name=f"edge {self._orders.edge_id}") for loop in loops]
 
     async def ready(self, timeout_s: float = READY_S) -> None:
@@ -127,28 +137,44 @@ class EdgeAgent:
         await self.process.stop()
         await self._stop_relay()
         shutil.rmtree(self._run_dir, ignore_errors=True)
-        self._orders.pid_file.unlink(missing_ok=True)
+        if self._hold.taken:
+            self._orders.pid_file.unlink(missing_ok=True)
+            self._hold.release()
 
     # --- starting without controllers -----------------------------------------------------------
 
     async def _start_relay(self) -> None:
         snapshot = await asyncio.to_thread(last_good.load, self._orders.last_good)
         if snapshot is None:
-            log.warning("no controller answers, and nothing was kept to start from", edge=self._orders.edge_id)
+            if not self._nothing_kept:
+                log.warning("no controller answers, and nothing was kept to start from", edge=self._orders.edge_id)
+            self._nothing_kept = True
             return
-        self._relay = AdsServer(f"unix:{self._run_dir / 'xds.sock'}")
-        await self._relay.start()
-        self._relay.publish({self._orders.edge_id: snapshot})
+        relay = AdsServer(f"unix:{self._run_dir / 'xds.sock'}")
+        await relay.start()
+        self._relay, self._nothing_kept = relay, False
+        relay.publish({self._orders.edge_id: snapshot})
         log.warning("no controller answers: the edge starts from what it last held", edge=self._orders.edge_id)
 
-    async def _hand_over(self) -> None:
-        """Once a controller answers, the edge is its own again."""
-        while self._relay is not None:
-            if await reachable(self._orders.controllers):
-                await self._stop_relay()
-                log.info("a controller answers: the edge follows it", edge=self._orders.edge_id)
-                return
+    async def _stand_in(self) -> None:
+        """Be there for an Envoy that has nothing and finds no controller, now or whenever it starts again."""
+        while True:
+            try:
+                await self._take_turns()
+            except MultiRegionError as err:
+                log.error("cannot stand in for controllers", edge=self._orders.edge_id, error=str(err))
             await asyncio.sleep(_LOOK_S)
+
+    async def _take_turns(self) -> None:
+        """Step in when it is needed, and back once a controller answers: the edge is its own again."""
+        if self._relay is None and await self.process.admin.ready():
+            return
+        answers = await reachable(self._orders.controllers)
+        if self._relay is None and not answers:
+            await self._start_relay()
+        elif self._relay is not None and answers:
+            await self._stop_relay()
+            log.info("a controller answers: the edge follows it", edge=self._orders.edge_id)
 
     async def _stop_relay(self) -> None:
         relay, self._relay = self._relay, None
@@ -166,7 +192,7 @@ class EdgeAgent:
         if left is None or not _is_ours(left["pid"], left["run_dir"]):
             return
         async with Admin(f"{left['run_dir']}/admin.sock") as admin:
-            await drain(admin, self._orders.drain_s)
+            await retire(admin, self._orders.drain_s)
         with suppress(ProcessLookupError):
             os.kill(left["pid"], signal.SIGTERM)
         shutil.rmtree(left["run_dir"], ignore_errors=True)
@@ -176,8 +202,12 @@ class EdgeAgent:
     async def _report_forever(self) -> None:
         while True:
             pause = REPORT_S
-            with suppress(UnavailableError):
+            try:
                 pause = await self._timed(self._report(), REPORT_S)
+            except UnavailableError:
+                pass  # as below
+            except Exception:  # one bad report must not end the reporting
+                log.exception("edge not read back", edge=self._orders.edge_id)
             await asyncio.sleep(pause)
 
     async def _report(self) -> None:

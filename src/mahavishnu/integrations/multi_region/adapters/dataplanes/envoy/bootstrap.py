@@ -1,8 +1,9 @@
 """What an Envoy is started with: who it is, and whom it asks for everything else.
 
-Controllers come first. The agent beside the edge may offer a second source, a server on a unix socket with what the
-edge last held, so that an edge can start while every controller is down; once the agent closes it, the same protocol
-goes on with the controllers, and nothing has to be restarted.
+Controllers come first, in the order in which they are named, so that what an edge is told and what it reports go over
+the same one: a controller could not wait for what it does not hear. The agent beside the edge may offer a last source,
+a server on a unix socket with what the edge last held, so that an edge can start while every controller is down; once
+the agent closes it, the same protocol goes on with the controllers, and nothing has to be restarted.
 """
 
 from __future__ import annotations
@@ -52,9 +53,10 @@ def bootstrap_document(
 ) -> dict[str, Any]:
     """The bootstrap of one edge in Envoy's JSON form.
 
-    ``controllers``: IP address or name, and port, of each. ``admin_socket``, ``fallback_socket``: paths of unix
-    sockets; the second is asked while no controller answers. ``ejection_log``: where Envoy notes
-    each region that it takes out. Raises InvalidInputError when there is neither a controller nor a second source.
+    ``controllers``: IP address or name, and port, of each, the preferred one first. ``admin_socket``,
+    ``fallback_socket``: paths of unix sockets; the second is asked while no controller answers. ``ejection_log``: where
+    Envoy notes each region that it takes out. Raises InvalidInputError when there is neither a controller nor a second
+    source.
     """
     if not edge_id:
         raise InvalidInputError("edge_id", edge_id, "a name")
@@ -114,7 +116,7 @@ def _grpc() -> dict[str, Any]:
 
 
 def _xds_cluster(controllers: Sequence[tuple[str, int]], fallback: str | None, tls: EdgeTls | None) -> dict[str, Any]:
-    endpoints = [_controllers(controllers)] if controllers else []
+    endpoints = [_controller(address, priority) for priority, address in enumerate(controllers)]
     if fallback is not None:
         endpoints.append(_fallback(fallback, priority=len(endpoints)))
     found: dict[str, Any] = {
@@ -123,8 +125,7 @@ def _xds_cluster(controllers: Sequence[tuple[str, int]], fallback: str | None, t
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": XDS_CLUSTER, "endpoints": endpoints},
         "typed_extension_protocol_options": {_OPTIONS: _http2()},
-        # A black-holed controller is noticed by its silence, a dead one by this; either way the next one is asked.
-        "health_checks": [_tcp_check()],
+        "health_checks": [_check()],
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": {"thresholds": [{"max_connections": 100_000, "max_requests": 100_000}]},
     }
@@ -134,8 +135,8 @@ def _xds_cluster(controllers: Sequence[tuple[str, int]], fallback: str | None, t
     return found
 
 
-def _controllers(controllers: Sequence[tuple[str, int]]) -> dict[str, Any]:
-    return {"priority": 0, "lb_endpoints": [_endpoint(_socket(host, port)) for host, port in controllers]}
+def _controller(address: tuple[str, int], priority: int) -> dict[str, Any]:
+    return {"priority": priority, "lb_endpoints": [_endpoint(_socket(*address))]}
 
 
 def _fallback(path: str, priority: int) -> dict[str, Any]:
@@ -152,15 +153,16 @@ def _socket(host: str, port: int) -> Mapping[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _tcp_check() -> Mapping[str, Any]:
+def _check() -> Mapping[str, Any]:
+    """Whether a controller answers, not only takes connections: one that hangs would else be asked again and again."""
     return {
         "timeout": "1s",
-        "interval": "1s",
-        "no_traffic_interval": "1s",
-        "unhealthy_edge_interval": "0.1s",
+        "interval": "0.250s",
+        "no_traffic_interval": "0.250s",
+        "unhealthy_edge_interval": "0.100s",
         "unhealthy_threshold": 2,
         "healthy_threshold": 1,
-        "tcp_health_check": {},
+        "grpc_health_check": {},
     }
 
 

@@ -27,8 +27,11 @@ OWN_PACE_S = 0.25
 POLICY_PACE_S = 1.0
 """How often a class with requirements is: there are many, and outlier detection is as quick."""
 
-_CONNECT_S, _PING_S, _PONG_S = 0.25, 0.2, 0.15
+_CONNECT_S, _PING_S, _PONG_S = 0.2, 0.2, 0.15
 _NEAR_MS = 50
+_HANDSHAKES, _HANDSHAKES_TLS, _JITTER = 1.5, 2.5, 1.5
+"""Round trips that a connection may take, without and with encryption, and that an answer to a PING may."""
+
 _MOST_STEPS = 6
 _IDLE_HTTP1_S = 4.0
 _MOST_AT_ONCE = 10_000
@@ -80,6 +83,17 @@ def shape_of(kind: TrafficClass, watch: Watch, ca_file: str) -> Shape:
     return Shape(http2, tuple(transports), watch.check, _distance(kind), ca_file)
 
 
+def mixture(kind: TrafficClass) -> Problem | None:
+    """What is to be said of a class whose regions do not all speak one protocol: it is spoken to in HTTP/1.1."""
+    spoken = {target.region_id: target.protocol for target in kind.targets}
+    newer = sorted(region for region, protocol in spoken.items() if protocol is UpstreamProtocol.HTTP2)
+    if len(newer) in (0, len(spoken)):
+        return None
+    others = ", ".join(sorted(spoken.keys() - set(newer)))
+    why = f"protocol: HTTP/1.1 is spoken to all of its regions, as {others} speak no other; {', '.join(newer)} must too"
+    return Problem(kind.name, why, carried=True)
+
+
 def build_cluster(name: str, shape: Shape) -> Resource | Problem:
     """The cluster of a class, or why there can be none."""
     template, why = _template(shape)
@@ -111,7 +125,7 @@ def cluster_document(shape: Shape, name: str = "-") -> dict[str, Any]:
         "name": name,
         "type": "EDS",
         "eds_cluster_config": {"service_name": name, "eds_config": {"ads": {}, "resource_api_version": "V3"}},
-        "connect_timeout": seconds(_CONNECT_S * shape.distance),
+        "connect_timeout": seconds(_connect_s(shape)),
         "common_lb_config": {
             # Without a healthy region the answer is a refusal, never a try at dead ones.
             "healthy_panic_threshold": {"value": 0},
@@ -132,6 +146,22 @@ def cluster_document(shape: Shape, name: str = "-") -> dict[str, Any]:
     return found
 
 
+def _connect_s(shape: Shape) -> float:
+    """How long connecting may take: a request that waits for a connection to a lost region is tried elsewhere then."""
+    trips = _HANDSHAKES_TLS if shape.transports else _HANDSHAKES
+    return max(_CONNECT_S, trips * _farthest_s(shape))
+
+
+def _pong_s(shape: Shape) -> float:
+    """How long the answer to a PING may take; three round trips of a near region, whose jitter counts for more."""
+    return max(_PONG_S, _JITTER * _farthest_s(shape) + 0.05)
+
+
+def _farthest_s(shape: Shape) -> float:
+    """The longest round trip that the class's regions may take."""
+    return _NEAR_MS * shape.distance / 1000.0
+
+
 def _outliers() -> Mapping[str, Any]:
     """When a region is left out for what requests met there.
 
@@ -142,7 +172,7 @@ def _outliers() -> Mapping[str, Any]:
         "split_external_local_origin_errors": True,
         "successful_active_health_check_uneject_host": False,
         "max_ejection_percent": 99,
-        "interval": "0.500s",
+        "interval": "1s",
         "base_ejection_time": "5s",
         "max_ejection_time": "60s",
         "enforcing_consecutive_5xx": 0,
@@ -154,7 +184,7 @@ def _outliers() -> Mapping[str, Any]:
         "enforcing_local_origin_success_rate": 0,
         "failure_percentage_threshold": 30,
         "failure_percentage_minimum_hosts": 2,
-        "failure_percentage_request_volume": 20,
+        "failure_percentage_request_volume": 10,
         "enforcing_failure_percentage": 100,
         "enforcing_failure_percentage_local_origin": 100,
     }
@@ -181,7 +211,7 @@ def _protocol(shape: Shape) -> Mapping[str, Any]:
             "explicit_http_config": {"http_protocol_options": {}},
         }
     # Only the answer needs longer when it comes from afar.
-    keepalive = {"interval": seconds(_PING_S), "timeout": seconds(_PONG_S * shape.distance)}
+    keepalive = {"interval": seconds(_PING_S), "timeout": seconds(_pong_s(shape))}
     return {
         "@type": _TYPE + _PROTOCOL_OPTIONS,
         "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},

@@ -9,7 +9,7 @@ from typing import Any
 from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec
 
 from .parts import ASKED, COUNTRY, IP_TAGS, LISTENER_NAME, READING_FILTER, ROUTES_NAME, EdgeOptions, Problem
-from .refusals import no_region_answers
+from .refusals import own_answers
 from .routes import ip_tag
 from .statements import SCRIPT
 
@@ -94,7 +94,7 @@ def _manager(edge: EdgeSpec, options: EdgeOptions, problems: list[Problem]) -> d
         "request_headers_timeout": "10s",
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "early_header_mutation_extensions": [_stripping(edge)],
-        "local_reply_config": no_region_answers(),
+        "local_reply_config": own_answers(),
         "access_log": [_access_log()] if options.access_log else [],
     }
 

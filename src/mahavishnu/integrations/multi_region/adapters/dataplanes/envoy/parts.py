@@ -26,6 +26,7 @@ IP_TAGS = "x-envoy-ip-tags"
 EXHAUSTED = "policy-bound exhaustion"
 UNKNOWN = "unknown requirement"
 UNHEALTHY = "no healthy region"
+UNSERVED = "no such service"
 
 METADATA = "multi-region"
 """Under this name an endpoint says which region it belongs to."""
@@ -50,10 +51,14 @@ class EdgeOptions:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A part of a plan that cannot be told to an edge, and why; it was left out, or left as it was."""
+    """A part of a plan that cannot be told to an edge, and why; it was left out, or left as it was.
+
+    ``carried``: it is told after all, in a way that may not be what was meant; the plan can be taken over whole.
+    """
 
     resource: str
     reason: str
+    carried: bool = False
 
 
 Addresses = Mapping[str, tuple[str, ...]]

@@ -2,21 +2,31 @@
 
 Brings together the translation, the addresses that it needs, and the server; decides nothing itself. An address that
 changes has the newest plan translated again, of which only the endpoints concerned are sent.
+
+A plan that costs more than one slice of time is carried on between other work of the event loop, edge by edge; a newer
+one takes its place, and begins with the edges that waited longest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 
-from mahavishnu.integrations.multi_region.core.traffic import EdgePlan, TrafficPlan
+import structlog
+
+from mahavishnu.integrations.multi_region.core.traffic import TrafficPlan
 from mahavishnu.integrations.multi_region.ports.dataplane import EdgeListener, EdgeState, Rejection
 
-from .endpoints import host_names
-from .parts import Addresses
+from .parts import Addresses, Problem
 from .resolve import Resolver
-from .resources import Snapshot
 from .server import AdsServer
-from .translate import Translator
+from .translate import MADE, Translator
+
+log = structlog.get_logger(__name__)
+
+SLICE = 400
+"""What is done at a time, in units of the translation: some 1 ms."""
 
 MakeResolver = Callable[[Callable[[Addresses], None]], Resolver]
 """Makes what looks up regions' hosts, given what to call when an address changed."""
@@ -32,6 +42,9 @@ class EnvoyDataPlane:
         self._translator = translator or Translator()
         self._resolver = make_resolver(self._addresses_changed)
         self._plan: TrafficPlan | None = None
+        self._work: Generator[int, None, None] | None = None
+        self._carrying: asyncio.Task[None] | None = None
+        self._turns: dict[str, int] = {}
 
     async def start(self) -> None:
         """Serve edges. Raises UnavailableError when the address cannot be had."""
@@ -50,8 +63,9 @@ class EnvoyDataPlane:
             return
         for edge_id in (last.edges.keys() if last is not None else set()) - plan.edges.keys():
             self._translator.forget(edge_id)
+            self._turns.pop(edge_id, None)
         self._plan = plan
-        self._resolver.follow(host_names(kind for edge in plan.edges.values() for kind in edge.classes))
+        self._server.declare(plan.edges)
         self._ship(plan, self._resolver.addresses)
 
     def states(self) -> Mapping[str, EdgeState]:
@@ -64,6 +78,11 @@ class EnvoyDataPlane:
 
     async def close(self) -> None:
         """Let go of the edges; they go on with what they have."""
+        self._work = None
+        if self._carrying is not None:
+            self._carrying.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._carrying
         await self._resolver.close()
         await self._server.stop()
 
@@ -72,14 +91,46 @@ class EnvoyDataPlane:
             self._ship(self._plan, addresses)
 
     def _ship(self, plan: TrafficPlan, addresses: Addresses) -> None:
-        snapshots: dict[str, Snapshot] = {}
-        problems: dict[str, tuple[Rejection, ...]] = {}
-        for edge_id, edge in plan.edges.items():
-            snapshots[edge_id], problems[edge_id] = self._translated(edge, plan.generation, addresses)
-        self._server.publish(snapshots, problems)
+        """Begin with a plan, in place of the one that was under way; what a slice does not do is carried on."""
+        if self._work is not None:
+            self._work.close()
+        self._work = self._steps(plan, addresses)
+        self._advance()
+        if self._work is not None and (self._carrying is None or self._carrying.done()):
+            self._carrying = asyncio.get_running_loop().create_task(self._carry_on())
 
-    def _translated(
-        self, edge: EdgePlan, generation: int, addresses: Addresses
-    ) -> tuple[Snapshot, tuple[Rejection, ...]]:
-        snapshot, problems = self._translator.snapshot(edge, generation, addresses)
-        return snapshot, tuple(Rejection(problem.resource, problem.reason, generation) for problem in problems)
+    async def _carry_on(self) -> None:
+        """Do slices until nothing is left, whichever plan they are of."""
+        while self._work is not None:
+            await asyncio.sleep(0)
+            try:
+                self._advance()
+            except Exception:
+                self._work = None
+                log.exception("plan_not_translated")
+
+    def _advance(self) -> None:
+        """Do one slice of the work."""
+        spent = 0
+        while self._work is not None and spent < SLICE:
+            try:
+                spent += next(self._work)
+            except StopIteration:
+                self._work = None
+
+    def _steps(self, plan: TrafficPlan, addresses: Addresses) -> Generator[int, None, None]:
+        """Translate for each edge and ship that, those first that waited longest."""
+        turn = max(self._turns.values(), default=0) + 1
+        for edge_id in sorted(plan.edges, key=lambda edge_id: self._turns.get(edge_id, 0)):
+            edge = plan.edges[edge_id]
+            snapshot, problems = yield from self._translator.steps(edge, plan.generation, addresses)
+            self._turns[edge_id] = turn
+            lacking = _rejections((problem for problem in problems if not problem.carried), plan.generation)
+            remarks = _rejections((problem for problem in problems if problem.carried), plan.generation)
+            self._server.offer(edge_id, snapshot, lacking, remarks)
+            yield MADE
+        self._resolver.follow(frozenset().union(*map(self._translator.hosts, plan.edges)))
+
+
+def _rejections(problems: Iterable[Problem], generation: int) -> tuple[Rejection, ...]:
+    return tuple(Rejection(problem.resource, problem.reason, generation) for problem in problems)

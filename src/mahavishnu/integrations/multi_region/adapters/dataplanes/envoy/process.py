@@ -135,6 +135,22 @@ async def drain(admin: Admin, drain_s: float) -> None:
         log.warning("envoy not drained", error=str(err))
 
 
+async def retire(admin: Admin, drain_s: float) -> None:
+    """Have an Envoy whose successor takes requests already send its clients there; twice ``drain_s`` at most.
+
+    At first answers ask clients to open their connection anew; then nothing new is taken, and what is open may end.
+    """
+    loop, drain_s = asyncio.get_running_loop(), max(1.0, drain_s)
+    deadline = loop.time() + 2 * drain_s
+    try:
+        await admin.drain()
+        await asyncio.sleep(drain_s)
+        while loop.time() < deadline and await admin.clients():
+            await asyncio.sleep(_LOOK_S)
+    except UnavailableError as err:
+        log.warning("envoy not retired", error=str(err))
+
+
 async def _in_flight(admin: Admin) -> int:
     report = read_report("", await admin.clusters())
     return sum(host.in_flight for hosts in report.classes.values() for host in hosts)

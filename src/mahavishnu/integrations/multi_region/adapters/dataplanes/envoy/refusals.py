@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .parts import EXHAUSTED, REASON, UNHEALTHY, UNKNOWN
+from .parts import EXHAUSTED, REASON, UNHEALTHY, UNKNOWN, UNSERVED
 
 PROBLEM_JSON = "application/problem+json"
 _TYPES = "urn:mahavishnu:multi-region:problem:"
@@ -14,9 +14,11 @@ _TITLES = {
     UNKNOWN: "The request's requirements are not understood",
     EXHAUSTED: "No region may serve this request now",
     UNHEALTHY: "No region that may serve this request answers",
+    UNSERVED: "No service of this edge answers to this host name",
 }
 _NO_REGION = ("UH", "NC", "UF", "UC", "UO", "UR", "LH")
 """Envoy's marks for: no healthy host, no cluster, connection failed or ended, overflow, reset by the region or us."""
+_NO_ROUTE = ("NR",)
 
 
 def body(reason: str, status: int) -> str:
@@ -38,29 +40,27 @@ def header(name: str, value: str) -> Mapping[str, Any]:
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-def no_region_answers() -> Mapping[str, Any]:
-    """How Envoy's own 503 reads when no region of a class could be reached."""
+def own_answers() -> Mapping[str, Any]:
+    """How Envoy's own 503 reads when no region of a class could be reached, and its 404 when no service is asked."""
+    return {"mappers": [_mapper(_NO_REGION, UNHEALTHY, 503), _mapper(_NO_ROUTE, UNSERVED, 404)]}
+
+
+def _mapper(flags: tuple[str, ...], reason: str, status: int) -> Mapping[str, Any]:
+    """Answers of Envoy's own with one of these marks and this status get the document and the reason."""
+    both = [
+        {"response_flag_filter": {"flags": list(flags)}},
+        {"status_code_filter": {"comparison": {"op": "EQ", "value": _status(status)}}},
+    ]
     return {
-        "mappers": [
-            {
-                "filter": {
-                    "and_filter": {
-                        "filters": [
-                            {"response_flag_filter": {"flags": list(_NO_REGION)}},
-                            {"status_code_filter": {"comparison": {"op": "EQ", "value": _status(503)}}},
-                        ]
-                    }
-                },
-                "body_format_override": {
-                    "text_format_source": {"inline_string": body(UNHEALTHY, 503)},
-                    "content_type": PROBLEM_JSON,
-                },
-                "headers_to_add": [header(REASON, UNHEALTHY)],
-            }
-        ]
+        "filter": {"and_filter": {"filters": both}},
+        "body_format_override": {
+            "text_format_source": {"inline_string": body(reason, status)},
+            "content_type": PROBLEM_JSON,
+        },
+        "headers_to_add": [header(REASON, reason)],
     }
 
 
 def _status(code: int) -> Mapping[str, Any]:
     """A figure that could be overridden at run time under this name; Envoy asks for one."""
-    return {"default_value": code, "runtime_key": "multi_region.no_region_status"}
+    return {"default_value": code, "runtime_key": f"multi_region.status_{code}"}

@@ -35,13 +35,13 @@ def parts(names: Sequence[str], reason: str) -> tuple[tuple[str, ...], ...]:
     Those that the reason names are set apart, so that the others are in force after one more response; when it names
     none of them or all, halves.
     """
-    named = tuple(name for name in names if _names(reason, name))
+    named = tuple(name for name in names if is_named(name, reason))
     if named and len(named) < len(names):
         return tuple(name for name in names if name not in set(named)), named
     middle = len(names) // 2
     return tuple(part for part in (tuple(names[:middle]), tuple(names[middle:])) if part)
 
 
-def _names(reason: str, name: str) -> bool:
+def is_named(name: str, reason: str) -> bool:
     """Whether a reason has the name as a word of its own."""
     return name in reason and re.search(f"(?<!{_IN_NAMES}){re.escape(name)}(?!{_IN_NAMES})", reason) is not None

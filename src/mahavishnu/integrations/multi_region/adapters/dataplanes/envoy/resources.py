@@ -36,8 +36,20 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One service's virtual host in the routes: the host names that it answers to, and its bytes there."""
+
+    hosts: frozenset[str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All resources of one edge, by type and name. ``generation``: of the plan. An endpoint's name is its cluster's."""
+    """All resources of one edge, by type and name. ``generation``: of the plan. An endpoint's name is its cluster's.
+
+    ``sites``: what its routes are put together from, by service; None when they are of one piece.
+    """
 
     generation: int
     resources: Mapping[str, Mapping[str, Resource]] = field(default_factory=lambda: MappingProxyType({}))
+    sites: Mapping[str, Part] | None = None

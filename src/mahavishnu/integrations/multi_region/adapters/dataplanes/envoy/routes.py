@@ -52,7 +52,7 @@ class Site:
     """All of a service that its virtual host is made of.
 
     ``stem``: what the names of its classes begin with. ``classes``: the statement and the area of each, what its name
-    adds to the stem, and whether it is exhausted. ``areas``: those that a client is in by what is known of it.
+    adds to the stem, and whether its requests are refused. ``areas``: those that a client is in by what is known of it.
     """
 
     service: str
@@ -68,11 +68,25 @@ class Site:
         """The site of a service at an edge that tells these areas apart."""
         stem = TrafficClass(service.service, (), "", ()).name
         classes = tuple(
-            (kind.requirements, kind.area, kind.name.removeprefix(stem), kind.exhausted is not None)
-            for kind in service.classes
+            (kind.requirements, kind.area, kind.name.removeprefix(stem), _nobody_may(kind)) for kind in service.classes
         )
         named = tuple(area for area in areas if area.name)
         return cls(service.service, stem, service.hosts, service.routes, service.requirements, named, classes)
+
+    def is_of(self, service: ServiceTraffic, areas: tuple[Area, ...]) -> bool:
+        """Whether it is the site of that service at an edge with these areas."""
+        alike = (self.hosts, self.routes, self.statements) == (service.hosts, service.routes, service.requirements)
+        if not alike or self.service != service.service or len(self.classes) != len(service.classes):
+            return False
+        pairs = zip(self.classes, service.classes, strict=True)
+        if any(c[0] != k.requirements or c[1] != k.area or c[3] != _nobody_may(k) for c, k in pairs):
+            return False
+        return self.areas == tuple(area for area in areas if area.name)
+
+
+def _nobody_may(kind: TrafficClass) -> bool:
+    """Whether the edge itself refuses a class: one with regions, none of them healthy, is for the edge to judge."""
+    return kind.exhausted is not None and not any(kind.tiers)
 
 
 def build_site(site: Site, taken: frozenset[str] = frozenset()) -> tuple[Any, tuple[Problem, ...]]:

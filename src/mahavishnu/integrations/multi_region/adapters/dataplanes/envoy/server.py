@@ -17,7 +17,7 @@ import grpc.aio
 import structlog
 
 from mahavishnu.integrations.multi_region.errors import UnavailableError
-from mahavishnu.integrations.multi_region.ports.dataplane import EdgeListener, EdgeState
+from mahavishnu.integrations.multi_region.ports.dataplane import EdgeListener, EdgeState, Rejection
 
 from .exchange import Ask
 from .frames import Frames, read_delta, read_sotw
@@ -31,6 +31,12 @@ log = structlog.get_logger(__name__)
 
 DISCOVERY = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 LOAD_REPORTING = "envoy.service.load_stats.v3.LoadReportingService"
+HEALTH = "grpc.health.v1.Health"
+
+_SERVING = b"\x08\x01"  # HealthCheckResponse: status SERVING
+
+_MOST_REFUSED = 1000
+"""Refusals that are remembered, so that each is logged once."""
 
 _STOPPING = "the server stops"
 _CLIENT_LEFT = "the client left"
@@ -65,6 +71,7 @@ class AdsServer:
         self._report_every_s = report_every_s
         self._roster = Roster()
         self._frames = Frames()
+        self._refused: set[tuple[str, str]] = set()
         self._server: grpc.aio.Server | None = None
         self._port = 0
 
@@ -73,7 +80,7 @@ class AdsServer:
     async def start(self) -> None:
         """Listen. Raises UnavailableError when the address cannot be had."""
         server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers((self._discovery(), self._load_reporting()))
+        server.add_generic_rpc_handlers((self._discovery(), self._load_reporting(), _health()))
         try:
             if self._credentials is None:
                 self._port = server.add_insecure_port(self._listen)
@@ -108,6 +115,24 @@ class AdsServer:
         self._frames.forget()
         self._roster.publish(snapshots, problems or {})
 
+    def declare(self, edge_ids: Iterable[str]) -> None:
+        """Which edges there are from now on; streams of others end."""
+        self._frames.forget()
+        self._roster.declare(edge_ids)
+
+    def offer(
+        self,
+        edge_id: str,
+        snapshot: Snapshot,
+        problems: tuple[Rejection, ...] = (),
+        remarks: tuple[Rejection, ...] = (),
+    ) -> None:
+        """What a declared edge is to hold from now on; like ``publish`` for one edge alone.
+
+        ``remarks``: what to say of it that does not keep the edge from acknowledging it.
+        """
+        self._roster.offer(edge_id, snapshot, problems, remarks)
+
     def states(self) -> Mapping[str, EdgeState]:
         """Each edge that is published to or connected, by id."""
         return self._roster.states()
@@ -141,6 +166,7 @@ class AdsServer:
             return
         ask, node = first
         await self._admit(node, context)
+        self._refused = {refused for refused in self._refused if refused[0] != node.id}
         link = self._roster.connect(node.id, _build(node), delta=delta)
         hearing = asyncio.create_task(self._hear(context, link, ask))
         try:
@@ -210,9 +236,20 @@ class AdsServer:
             await self._refuse(context, node.id, grpc.StatusCode.NOT_FOUND, why)
 
     async def _refuse(self, context: Any, edge_id: str, code: grpc.StatusCode, why: str) -> NoReturn:
-        log.warning("edge_refused", edge_id=edge_id, peer=context.peer(), reason=why)
+        if (edge_id, why) not in self._refused:  # it asks again and again
+            self._refused = {*self._refused, (edge_id, why)} if len(self._refused) < _MOST_REFUSED else {(edge_id, why)}
+            log.warning("edge_refused", edge_id=edge_id, peer=context.peer(), reason=why)
         await context.abort(code, why)
         raise AssertionError("abort does not return")
+
+
+def _health() -> grpc.GenericRpcHandler:
+    """Edges ask whether we answer at all; who does not is passed over for the next controller."""
+
+    async def check(_: bytes, __: object) -> bytes:
+        return _SERVING
+
+    return grpc.method_handlers_generic_handler(HEALTH, {"Check": grpc.unary_unary_rpc_method_handler(check)})
 
 
 def _build(node: Any) -> str:

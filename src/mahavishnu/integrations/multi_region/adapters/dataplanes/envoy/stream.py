@@ -50,11 +50,15 @@ def _differing(was: Mapping[str, Resource], now: Mapping[str, Resource]) -> set[
 
 
 class AdsStream:
-    """The state of one stream. ``delta``: whether it speaks the incremental protocol."""
+    """The state of one stream. ``delta``: whether it speaks the incremental protocol.
+
+    ``routes_on_trial``: some routes are of an older version for the moment, and may name clusters that are to go.
+    """
 
     def __init__(self, *, delta: bool) -> None:
         self.delta = delta
         self.snapshot: Snapshot | None = None
+        self.routes_on_trial = False
         self._nonces = count(1)
         self._watches = {type_url: Watch(type_url, self._nonces, delta=delta) for type_url in IN_ORDER}
 
@@ -100,6 +104,10 @@ class AdsStream:
         """Whether the client has accepted all that it should hold."""
         return self.snapshot is not None and not any(watch.lagging for watch in self._watches.values())
 
+    def held(self, type_url: str, name: str) -> str | None:
+        """The version of a resource that the client accepted, None when it holds none."""
+        return self._watch(type_url).held.get(name)
+
     @property
     def refused(self) -> tuple[Refusal, ...]:
         """What the client does not take at the version that it should hold, by type and name."""
@@ -118,7 +126,8 @@ class AdsStream:
     def _removals(self, clusters: Watch, endpoints: Watch, listeners: Watch, routes: Watch) -> list[Reply]:
         found = listeners.removals()
         found += routes.removals() if not listeners.lagging else []
-        found += clusters.removals() if not (listeners.lagging or routes.lagging) else []
+        behind = listeners.lagging or routes.lagging or self.routes_on_trial
+        found += clusters.removals() if not behind else []
         return found + (endpoints.removals() if not clusters.lagging else [])
 
     def _is_coming(self, name: str) -> bool:
