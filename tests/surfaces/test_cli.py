@@ -34,8 +34,12 @@ def _commands(group: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], A
 
 
 COMMANDS = _commands(typer.main.get_command(app))
-ASKING = [path for path, command in COMMANDS.items() if any(param.name == "server" for param in command.params)]
-"""Every command that asks the server."""
+ASKING = [
+    path
+    for path, command in COMMANDS.items()
+    if any(param.name == "server" for param in command.params) and path != ("edge", "run")
+]
+"""Every command that asks the server; a running edge tells it what it holds, and goes on without it."""
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 ACTING = (

@@ -200,7 +200,7 @@ def test_http2_is_spoken_when_all_regions_do() -> None:
     both = [target(name, protocol=UpstreamProtocol.HTTP2) for name in "ab"]
     mixed = [both[0], target("b")]
     pings = _http2_options(cluster(translated(plan(service(kind(both))))[0]))["connection_keepalive"]
-    assert pings == {"interval": "0.200s", "timeout": "0.150s"}
+    assert pings == {"interval": "0.100s", "timeout": "0.150s"}
     assert _http2_options(cluster(translated(plan(service(kind(mixed))))[0])) is None
 
 
@@ -214,7 +214,7 @@ def test_far_regions_get_more_time(rtt_ms: int, connect: float, pong: float, che
     ]
     found = cluster(translated(plan(service(kind(tier))))[0])
     assert float(found["connect_timeout"][:-1]) == connect
-    assert _http2_options(found)["connection_keepalive"] == {"interval": "0.200s", "timeout": f"{pong:.3f}s"}
+    assert _http2_options(found)["connection_keepalive"] == {"interval": "0.100s", "timeout": f"{pong:.3f}s"}
     assert float(found["health_checks"][0]["timeout"][:-1]) == check
 
 

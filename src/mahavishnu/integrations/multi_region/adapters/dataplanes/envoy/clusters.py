@@ -27,7 +27,7 @@ OWN_PACE_S = 0.25
 POLICY_PACE_S = 1.0
 """How often a class with requirements is: there are many, and outlier detection is as quick."""
 
-_CONNECT_S, _PING_S, _PONG_S = 0.2, 0.2, 0.15
+_CONNECT_S, _PING_S, _PONG_S = 0.2, 0.1, 0.15
 _NEAR_MS = 50
 _HANDSHAKES, _HANDSHAKES_TLS, _JITTER = 1.5, 2.5, 1.5
 """Round trips that a connection may take, without and with encryption, and that an answer to a PING may."""

@@ -84,6 +84,9 @@ def _usable(
         if why := _objection(target, addresses):
             problems.append(Problem(f"{kind.name}/{target.region_id}", why))
         else:
+            if (path := urlsplit(target.endpoint).path) not in ("", "/"):
+                why = f"endpoint: requests go there as they are, the path {path!r} is not put before theirs"
+                problems.append(Problem(f"{kind.name}/{target.region_id}", why, carried=True))
             yield target
 
 
