@@ -90,6 +90,13 @@ async def talks_something_else(reader: asyncio.StreamReader, writer: asyncio.Str
     await writer.drain()
 
 
+async def speaks_http2_alone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    writer.write(settings)  # a server's first frame, sent before it has read anything
+    await writer.drain()
+    await reader.readuntil(b"\r\n\r\n")
+
+
 async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
 
@@ -126,12 +133,13 @@ async def garbles_compression(reader: asyncio.StreamReader, writer: asyncio.Stre
 @pytest.mark.parametrize(
     ("talk", "reasons"),
     [
-        (talks_something_else, {"answer is not HTTP"}),
+        (talks_something_else, {"answer is not HTTP/1.1"}),
+        (speaks_http2_alone, {"answer is not HTTP/1.1"}),
         (hangs_up, {"connection closed before an answer"}),
         (dies_in_body, {"connection lost within the body"}),
         (resets_in_body, {"connection lost within the body", "connection reset"}),
-        (garbles_body, {"answer is not HTTP", "body is malformed", "connection lost within the body"}),
-        (floods_headers, {"answer is not HTTP"}),
+        (garbles_body, {"answer is not HTTP/1.1", "body is malformed", "connection lost within the body"}),
+        (floods_headers, {"answer is not HTTP/1.1"}),
         (garbles_compression, {"body is malformed"}),
     ],
 )

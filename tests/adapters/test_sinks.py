@@ -156,6 +156,22 @@ class TestLogSink:
             "info",
         )
 
+    @pytest.mark.parametrize("format", ["console", "json"])
+    def test_a_traceback_tells_where_and_what_but_no_local_variables(self, format: str) -> None:
+        stream = io.StringIO()
+        configure_logging("info", format, stream)
+        self._fail("Bearer a-secret")
+        said = stream.getvalue()
+        assert "_fail" in said and "ZeroDivisionError" in said
+        assert "a-secret" not in said
+
+    @staticmethod
+    def _fail(authorization: str) -> None:
+        try:
+            len(authorization) // 0
+        except ZeroDivisionError:
+            logging.getLogger("uvicorn.error").exception("it failed")
+
     def test_a_stream_that_is_gone_does_not_raise(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

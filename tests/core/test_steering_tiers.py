@@ -128,10 +128,13 @@ def test_shares_as_whole_numbers(shares: list[float], weights: list[int]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("strategy", "order"), [(RoutingStrategy.LATENCY_BASED, "bdaec"), (RoutingStrategy.COST_BASED, "bdaec")]
+    ("strategy", "order"), [(RoutingStrategy.LATENCY_BASED, "bcdae"), (RoutingStrategy.COST_BASED, "cbdae")]
 )
-def test_those_without_room_come_after_those_with_it_and_the_dead_last(strategy: RoutingStrategy, order: str) -> None:
-    regions = [at("a", load=100.0), at("b"), at("c", "down"), at("d", admin=AdminState.DRAINED), at("e", "saturated")]
+def test_those_without_room_come_after_those_with_it_and_the_dead_stay_where_they_stand(
+    strategy: RoutingStrategy, order: str
+) -> None:
+    regions = [at("a", load=100.0), at("b"), at("d", admin=AdminState.DRAINED), at("e", "saturated")]
+    regions.append(at("c", "down", cost_multiplier=0.5, health_score=3.0))
     kind = by(strategy, *regions)
     assert names(kind) == list(order)
     assert {target.region_id: target.standing for target in kind.targets} == {
@@ -155,6 +158,19 @@ def test_who_drains_stays_where_it_stands_and_takes_nothing_from_the_others() ->
     kind = by(RoutingStrategy.ROUND_ROBIN, drained, at("b"), at("c"))
     assert names(kind) == ["abc"]
     assert min(target.weight for target in kind.targets) >= 1
+
+
+def test_who_is_lost_keeps_its_place_even_by_a_score_that_fell() -> None:
+    scores = [at("a", health_score=90.0), at("b", health_score=99.0), at("c", health_score=80.0)]
+    lost = at("b", "down", health_score=0.0)
+    assert names(by(RoutingStrategy.HEALTH_BASED, *scores)) == ["b", "a", "c"]
+    assert names(by(RoutingStrategy.HEALTH_BASED, scores[0], lost, scores[2])) == ["b", "a", "c"]
+
+
+def test_who_is_full_and_lost_stays_behind_those_with_room() -> None:
+    full = [at("a", load=100.0), at("b"), at("c")]
+    assert names(by(RoutingStrategy.LATENCY_BASED, *full)) == ["b", "c", "a"]
+    assert names(by(RoutingStrategy.LATENCY_BASED, at("a", "down", load=100.0), *full[1:])) == ["b", "c", "a"]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +245,8 @@ def test_in_a_shift_the_next_of_the_group_takes_the_place_of_one_that_is_out() -
 
 def test_in_a_shift_the_group_that_is_left_takes_all() -> None:
     kind = under(SHIFT, at("a", "down"), at("b", "down"), at("c"), at("d"))
-    assert names(kind) == ["c", "d", "a", "b"]
+    assert names(kind) == ["a", "b", "c", "d"]
+    assert [target.region_id for target in kind.targets if target.standing is Standing.SERVING] == ["c", "d"]
 
 
 def test_before_a_shift_green_has_no_part_and_after_it_blue_stands_by() -> None:

@@ -60,7 +60,9 @@ def test_metadata_names_the_run_dependencies_only(alone: Environment) -> None:
     text = alone.ask(f"import importlib.metadata as m, json; print(json.dumps(str(m.metadata({DISTRIBUTION!r}))))")
     metadata = Parser().parsestr(text)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert len(metadata.get_all("Requires-Dist", [])) == len(project["dependencies"])
+    needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
+    assert len(needed) == len(project["dependencies"])
+    assert set(metadata.get_all("Provides-Extra", [])) == set(project["optional-dependencies"])
     assert (metadata["Name"], metadata["Version"]) == (DISTRIBUTION, project["version"])
     assert metadata["Requires-Python"] == ">=3.11"
 

@@ -15,7 +15,7 @@ from mahavishnu.integrations.multi_region.core.traffic import (
     TrafficPlan,
 )
 from mahavishnu.integrations.multi_region.ports.dataplane import Astray, EdgeEvent, Ejected
-from mahavishnu.integrations.multi_region.shell.read_back import ReadBack
+from mahavishnu.integrations.multi_region.shell.read_back import MOST_TOLD, ReadBack
 
 
 def told(*regions: str) -> TrafficPlan:
@@ -97,3 +97,71 @@ def test_an_edge_that_nobody_planned_for_is_not_looked_at() -> None:
     desk.holds("x", edge_id="stranger")
     desk.holds("x", edge_id="stranger")
     assert desk.events == []
+
+
+def of_classes(count: int) -> TrafficPlan:
+    """A plan of so many classes, each at the regions a and b."""
+    targets = tuple(
+        Target(name, f"http://{name}", 1, Standing.SERVING, UpstreamProtocol.HTTP1, HealthCheck()) for name in "ab"
+    )
+    classes = tuple(TrafficClass(f"s{n:04}", (), "", (targets,)) for n in range(count))
+    service = ServiceTraffic("api", ("*",), (RouteClass(),), (), classes)
+    return TrafficPlan(1, 1, {"edge": EdgePlan(EdgeSpec("edge", Point(0, 0)), (), (service,))})
+
+
+def test_a_report_full_of_strays_is_told_in_few_events() -> None:
+    desk = Desk(told("a"))
+    forged = EdgeReport("edge", {f"c{n:05}": (HostSeen(f"x{n}"),) for n in range(5000)})
+    desk.read_back.take(forged)
+    desk.read_back.take(forged)
+    assert len(desk.events) == MOST_TOLD + 1
+    assert [event.class_name for event in desk.events if isinstance(event, Astray)][:2] == ["*", "c00000"]
+    assert [event.classes for event in desk.events if isinstance(event, Astray)] == [4980, *[1] * 20]
+    assert all(len(event.regions) <= MOST_TOLD for event in desk.events if isinstance(event, Astray))
+    desk.read_back.take(forged)
+    assert len(desk.events) == MOST_TOLD + 1
+    for _ in range(2):
+        desk.holds("a")
+    assert [event.regions for event in desk.events[MOST_TOLD + 1 :] if isinstance(event, Astray)] == [()] * 21
+
+
+def test_a_class_full_of_strays_names_some() -> None:
+    desk = Desk(told("a"))
+    for _ in range(2):
+        desk.holds("a", *(f"x{n:03}" for n in range(500)))
+    assert desk.events == [Astray("edge", "api", tuple(f"x{n:03}" for n in range(MOST_TOLD)))]
+
+
+def test_a_stray_that_was_told_of_stays_told_of_when_more_come() -> None:
+    desk = Desk(told("a"))
+    for names in (["z"], ["z"], ["z", *(f"c{n:03}" for n in range(50))], ["z", *(f"c{n:03}" for n in range(50))]):
+        desk.read_back.take(EdgeReport("edge", {name: (HostSeen("x"),) for name in names}))
+    assert [event.class_name for event in desk.events if isinstance(event, Astray)].count("z") == 1
+    assert len(desk.events) == MOST_TOLD + 1
+
+
+def test_a_region_that_is_ejected_from_many_classes_at_once_is_told_of_in_one_event() -> None:
+    desk = Desk(of_classes(1000))
+
+    def holds(ejected: int) -> EdgeReport:
+        return EdgeReport(
+            "edge", {f"s{n:04}": (HostSeen("a", ejected=n < ejected), HostSeen("b")) for n in range(1000)}
+        )
+
+    desk.read_back.take(holds(0))
+    desk.read_back.take(holds(2))
+    desk.read_back.take(holds(1000))
+    told_of = [(e.class_name, e.ejected, e.classes) for e in desk.events if isinstance(e, Ejected)]
+    assert told_of == [("s0000", True, 1), ("s0001", True, 1), ("*", True, 998)]
+    desk.read_back.take(holds(0))
+    assert [(e.class_name, e.ejected, e.classes) for e in desk.events[3:] if isinstance(e, Ejected)] == [
+        ("*", False, 1000)
+    ]
+
+
+def test_ejections_of_what_is_not_in_the_plan_are_no_news() -> None:
+    desk = Desk(told("a"))
+    for ejected in (False, True):
+        hosts = tuple(HostSeen(f"x{n}", ejected=ejected) for n in range(100))
+        desk.read_back.take(EdgeReport("edge", {"api": hosts, "other": hosts}))
+    assert not [event for event in desk.events if isinstance(event, Ejected)]

@@ -51,14 +51,16 @@ class Counting:
         self.failing = False
         self.gate: threading.Event | None = None
 
-    def __call__(self, fleet: Fleet, edges: Mapping[str, EdgeSpec], given: SteeringInput) -> TrafficPlan:
+    def __call__(
+        self, fleet: Fleet, edges: Mapping[str, EdgeSpec], given: SteeringInput, previous: TrafficPlan | None
+    ) -> TrafficPlan:
         self.generations.append(fleet.generation)
         self.threads.add(threading.get_ident())
         if self.gate is not None:
             assert self.gate.wait(30)
         if self.failing:
             raise ValueError("no plan today")
-        return plan_traffic(fleet, edges, given)
+        return plan_traffic(fleet, edges, given, previous)
 
 
 # --- planning ------------------------------------------------------------------------------------

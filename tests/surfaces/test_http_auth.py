@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import os
 from pathlib import Path
 
@@ -115,6 +116,9 @@ WRITES = [
     ("PUT", "/v1/services/api", Role.ADMIN),
     ("DELETE", "/v1/services/api", Role.ADMIN),
     ("PUT", "/v1/policies/eu", Role.ADMIN),
+    ("PUT", "/v1/edges/edge-eu", Role.ADMIN),
+    ("DELETE", "/v1/edges/edge-eu", Role.ADMIN),
+    ("POST", "/v1/edges/edge-eu/report", Role.OPERATOR),
     ("POST", "/v1/apply", Role.ADMIN),
     ("POST", "/v1/failover", Role.OPERATOR),
     ("POST", "/v1/regions/eu-west-1/drain", Role.OPERATOR),
@@ -149,8 +153,9 @@ async def test_each_write_needs_its_role_before_its_body_is_read(method: str, pa
 async def test_every_write_of_the_server_is_in_the_table_above() -> None:
     async with own_server(None) as (client, _):
         document = (await client.get("/openapi.json")).json()
+    named = {"{region_id}": "eu-west-1", "{name}": "api", "{policy_id}": "eu", "{edge_id}": "edge-eu"}
     writes = [
-        (method.upper(), path.replace("{region_id}", "eu-west-1").replace("{name}", "api").replace("{policy_id}", "eu"))
+        (method.upper(), re.sub(r"{\w+}", lambda part: named.get(part[0], part[0]), path))
         for path, operations in document["paths"].items()
         for method in operations
         if method != "get"

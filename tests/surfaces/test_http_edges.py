@@ -294,12 +294,15 @@ async def test_requests_are_shown_by_edge_in_the_status_and_in_the_figures() -> 
         plane.left.add("quick")
         later = (await client.get("/v1/status")).json()
         gone = (await client.get("/v1/edges/quick")).json()
+        figures_later = (await client.get("/metrics")).text
     assert quick["rates"] == {"eu-west-1": 10.0, "us-east-1": 5.0}
     assert quick["in_flight"] == {"eu-west-1": 1, "us-east-1": 1}
     assert status["traffic"] == {"eu-west-1": 12.0, "us-east-1": 5.0}
     assert later["traffic"] == {"eu-west-1": 2.0}
     assert (gone["connected"], gone["synced"], gone["lagging"]) == (False, False, False)
     assert 'multi_region_edge_requests_per_second{edge="quick",region="eu-west-1"} 10.0' in figures
+    assert 'multi_region_edge_requests_per_second{edge="quick"' not in figures_later
+    assert 'multi_region_edge_requests_per_second{edge="slow",region="eu-west-1"} 2.0' in figures_later
     assert 'multi_region_edge_connected{edge="slow"} 1.0' in figures
 
 

@@ -124,6 +124,23 @@ async def test_requests_begin_when_due_although_earlier_ones_wait_and_are_timed_
     assert sorted(one.due_s for one in load.answers) == [n / 100 for n in range(len(load.answers))]
 
 
+async def test_each_request_carries_its_number_where_one_is_wanted() -> None:
+    seen = list[str | None]()
+
+    async def note(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("x-number"))
+        return web.Response(headers=SERVED)
+
+    app = web.Application()
+    app.router.add_get("/", note)
+    for numbered in ("x-number", ""):
+        seen.clear()
+        async with server(app) as url, OpenLoop(Aim(url, 100.0, numbered=numbered)) as load:
+            await until_answered(load, 10)
+        wanted = [str(number) if numbered else None for number in range(len(load.answers))]
+        assert Counter(seen) == Counter(wanted)
+
+
 async def test_no_request_is_tried_again_behind_the_load_s_back() -> None:
     asked = 0
 

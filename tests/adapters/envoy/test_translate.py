@@ -14,6 +14,7 @@ from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resources im
     CLUSTER,
     ENDPOINTS,
     LISTENER,
+    MARK,
     ROUTES,
     Resource,
     Snapshot,
@@ -91,7 +92,8 @@ def test_assignments_are_the_bytes_of_their_message(tiers: list[list[int]], name
     snapshot, _ = translated(plan(service(told)))
     resource = snapshot.resources[ENDPOINTS][told.name]
     whole = message("envoy.config.endpoint.v3.ClusterLoadAssignment").FromString(resource.body)
-    assert resource == Resource.of(ENDPOINTS, told.name, whole)
+    same = Resource.of(ENDPOINTS, told.name, whole)
+    assert (resource.body, resource.version.partition(MARK)[0]) == (same.body, same.version)
     assert [each.locality.region for each in whole.endpoints] == [one.region_id for tier in made for one in tier]
 
 
@@ -106,12 +108,12 @@ def test_a_class_holds_the_regions_of_its_tiers_and_no_other() -> None:
     assert [problem.resource for problem in problems] == ["api~gdpr/fra"]
 
 
-def test_a_class_without_regions_stays_as_an_empty_cluster() -> None:
-    """So that a route that an edge still holds leads to a refusal, and to nobody else."""
-    snapshot, problems = translated(plan(service(kind([], exhausted="nobody may"))))
+def test_a_class_that_no_region_can_serve_has_no_cluster() -> None:
+    lawful = [kind([], asks=(framework,), exhausted="nobody may") for framework in ("gdpr", "hipaa", "soc2")]
+    snapshot, problems = translated(plan(service(kind([target("a")]), *lawful)))
     assert problems == ()
-    assert endpoints(snapshot, "api") == []
-    assert "api" in snapshot.resources[CLUSTER]
+    assert list(snapshot.resources[CLUSTER]) == list(snapshot.resources[ENDPOINTS]) == ["api"]
+    assert snapshot.dormant == {"api~gdpr", "api~hipaa", "api~soc2"}
 
 
 def test_hosts_become_all_their_addresses_and_unknown_ones_are_named() -> None:
@@ -122,7 +124,8 @@ def test_hosts_become_all_their_addresses_and_unknown_ones_are_named() -> None:
     assert [host["address"]["socket_address"]["address"] for host in hosts] == ["192.0.2.1", "192.0.2.2"]
     assert {host["hostname"] for host in hosts} == {"a.test"}
     assert {host["health_check_config"]["hostname"] for host in hosts} == {"a.test"}
-    assert problems == (Problem("api/b", "endpoint: no address is known for b.test"),)
+    unknown = Problem("api/b", "endpoint: no address is known for b.test", carried=True, host="b.test")
+    assert problems == (unknown,)
 
 
 def test_only_what_changed_is_made_again() -> None:
@@ -280,4 +283,4 @@ def test_a_translation_that_was_given_up_is_no_part_of_the_next() -> None:
 def test_a_step_that_makes_nothing_costs_little() -> None:
     translator = Translator()
     translator.snapshot(plan(service(kind([target("a")]))), 1, NOWHERE)
-    assert list(translator.steps(plan(service(kind([target("a")]))), 2, NOWHERE)) == [KEPT, KEPT]
+    assert list(translator.steps(plan(service(kind([target("a")]))), 2, NOWHERE)) == [KEPT]

@@ -72,7 +72,7 @@ def test_statements_come_before_the_refusal_and_the_refusal_before_the_rest() ->
         route["route"]["cluster"] if "route" in route else route["direct_response"]["status"]
         for route in host["routes"]
     ]
-    assert list(dict.fromkeys(order)) == ["api~gdpr+hipaa", "api~gdpr", 403, "api"]
+    assert list(dict.fromkeys(order)) == [405, "api~gdpr+hipaa", "api~gdpr", 403, "api"]
 
 
 @pytest.mark.parametrize("name", ["api", "a~b", "a@b", "50%", "a b"])

@@ -46,7 +46,9 @@ class PythonPlace:
     def __init__(self, env: Mapping[str, str], said: Path, host: str = HOST, prefix: tuple[str, ...] = ()) -> None:
         self._port = free_port()
         script = str(Path(__file__).with_name("region.py"))
-        self._process = Started([*prefix, sys.executable, script, host, str(self._port)], env, said)
+        self._notes = said.with_suffix(".notes")
+        command = [*prefix, sys.executable, script, host, str(self._port), str(self._notes)]
+        self._process = Started(command, env, said)
         self.url = f"http://{host}:{self._port}"
         self.declared: Mapping[str, Any] = {"endpoint": self.url}
 
@@ -72,6 +74,15 @@ class PythonPlace:
     def hang(self) -> None:
         """It takes connections, and no more."""
         self._process.signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """It goes on after it hung, with all that came in meanwhile."""
+        self._process.signal(signal.SIGCONT)
+
+    def carried_out(self, path: str) -> list[str]:
+        """The numbers of the POSTs for a path that it took up, also before it crashed."""
+        lines = (line.split(" ") for line in self._notes.read_text().splitlines())
+        return [number for asked, number in lines if asked == path]
 
     def end(self) -> None:
         """Clear up."""

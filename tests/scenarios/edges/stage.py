@@ -43,7 +43,9 @@ CHECK: Mapping[str, Any] = MappingProxyType(
 """How regions are probed: patient enough for a machine that is busy."""
 
 HOST_NAME = "api.test"
-HEDGED = {"prefix": "/", "timeout": "10s", "attempt_timeout": "200ms"}
+HEDGED = {"prefix": "/", "timeout": "10s", "attempt_timeout": "400ms"}
+"""An attempt has longer than a busy machine takes: a region that is slow only for that is not to be left out."""
+
 SPREAD = {"name": "api", "hosts": [HOST_NAME], "strategy": "round_robin", "routes": [HEDGED]}
 """A service that all regions serve at once."""
 NEAREST = {"name": "api", "hosts": [HOST_NAME], "strategy": "latency_based", "routes": [HEDGED]}
@@ -117,6 +119,8 @@ class Stage:
             "XDG_RUNTIME_DIR": str(self.folder / "run"),
         }
         self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        """Where clients reach the edge."""
         self.places: dict[str, Place] = {}
         self.islands: list[Island] = []
         self._processes: list[Started] = []
@@ -220,11 +224,6 @@ class Stage:
 
     # --- clients ------------------------------------------------------------------------------------
 
-    @property
-    def url(self) -> str:
-        """Where clients reach the edge."""
-        return f"http://{HOST}:{self.port}"
-
     async def request(self, path: str = "/", headers: Mapping[str, str] = NO_HEADERS) -> tuple[int, Mapping[str, str]]:
         """One request's status and headers; (0, {}) when nobody answers."""
         assert self._http is not None
@@ -252,10 +251,11 @@ class Stage:
         *,
         rate: float = 250.0,
         methods: tuple[str, ...] = ("GET",),
+        numbered: str = "",
     ) -> OpenLoop:
-        """Clients of the edge."""
+        """Clients of the edge; ``numbered``: the header in which each request carries its number."""
         body = b"body" if set(methods) - {"GET", "HEAD"} else b""
-        return OpenLoop(Aim(self.url + path, rate, methods, {"host": HOST_NAME, **headers}, body, timeout_s=30.0))
+        return OpenLoop(Aim(self.url + path, rate, methods, {"host": HOST_NAME, **headers}, body, 30.0, numbered))
 
 
 def world(
@@ -264,14 +264,15 @@ def world(
     policies: Iterable[Mapping[str, Any]] = (),
     safety: Mapping[str, Any] | None = None,
     check: Mapping[str, Any] = CHECK,
+    edge: Mapping[str, Any] = NO_HEADERS,
 ) -> dict[str, Any]:
-    """The world file of a stage: its regions, these services, and one edge in Frankfurt."""
+    """The world file of a stage: its regions, these services, and one edge in Frankfurt; ``edge``: more of that."""
     regions = [
         {"id": name, "max_capacity": 10_000, "health": dict(check), **PLACES[name], **place.declared}
         for name, place in stage.places.items()
     ]
-    edge = {"id": EDGE, **FRANKFURT, "listen": f"{HOST}:{stage.port}"}
-    found: dict[str, Any] = {"regions": regions, "services": list(services), "edges": [edge]}
+    ours = {"id": EDGE, **FRANKFURT, "listen": f"{HOST}:{stage.port}", **edge}
+    found: dict[str, Any] = {"regions": regions, "services": list(services), "edges": [ours]}
     found |= {"policies": list(policies)} if policies else {}
     return found | ({"safety": safety} if safety else {})
 

@@ -53,12 +53,14 @@ async def test_a_controller_killed_under_load_costs_nothing_and_goes_on_when_it_
         assert set(shares(load.since(settled))) == {"par"}
 
 
-async def test_of_two_controllers_one_is_killed_and_the_other_fails_a_region_over() -> None:
+@pytest.mark.parametrize("stores", ["shared", "own"])
+async def test_of_two_controllers_one_is_killed_and_the_other_fails_a_region_over(stores: str) -> None:
     async with Stage() as stage:
         fra, *_ = await stage.regions("fra", "par", "iad")
-        store = str(stage.folder / "store.db")
-        first = await stage.controller(world(stage, NEAREST), store=store, edges=False)
-        second = await stage.controller(None, store=store, edges=False)
+        document = world(stage, NEAREST)
+        file = str(stage.folder / "store.db") if stores == "shared" else "memory"
+        first = await stage.controller(document, store=file, edges=False)
+        second = await stage.controller(None if stores == "shared" else document, store=file, edges=False)
         await stage.edge(first.xds, second.xds, report_to=second)
         await stage.serves(by=("fra",))
 
@@ -76,7 +78,7 @@ async def test_of_two_controllers_one_is_killed_and_the_other_fails_a_region_ove
             settled = load.now_s
             await asyncio.sleep(1)
         failovers = await other.events("failover.completed", "fra")
-    nothing_failed("two controllers, one killed, then a region", load)
+    nothing_failed(f"two controllers, {stores} store, one killed, then a region", load)
     assert len(failovers) == 1
     assert set(shares(load.since(settled))) == {"par"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from mahavishnu.integrations.multi_region.testing.open_loop import shares
 
-from .stage import CHECK, NEAREST, SPREAD, Stage, told, world
+from .stage import CHECK, EDGE, HEDGED, NEAREST, SPREAD, Stage, told, world
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +33,28 @@ async def test_a_region_that_fails_half_of_its_requests_is_ejected_though_its_ch
     assert {event["subject"] for event in ejections} == {"edge-eu"}
 
 
+async def test_a_region_that_answers_too_late_is_ejected_also_when_there_are_few_requests() -> None:
+    hasty = SPREAD | {"routes": [HEDGED | {"attempt_timeout": "300ms"}]}
+    async with Stage() as stage:
+        victim, *_ = await stage.regions("fra", "par", "iad")
+        controller = await stage.controller(world(stage, hasty))
+        await stage.serves(by=("fra", "par", "iad"))
+        async with stage.load(rate=40.0) as load:
+            await asyncio.sleep(1)
+            load.mark()
+            victim.behave("slow 2")
+            await controller.happened("edge.ejected", EDGE)
+            ejected = load.now_s
+            await asyncio.sleep(1)
+        (ejection,) = await controller.events("edge.ejected", EDGE)
+        health = await controller.get("/v1/regions/fra")
+    told("answers after 2 s, 40 requests/s", load.summary())
+    assert [answer for answer in load.answers if answer.failed] == []
+    assert ejection["details"]["region"] == "fra"
+    assert set(shares(load.since(ejected))) == {"par", "iad"}
+    assert health["phase"] == "healthy"
+
+
 async def test_a_flapping_region_costs_no_request_and_is_failed_over_once() -> None:
     async with Stage() as stage:
         victim, *_ = await stage.regions("fra", "par", "iad")
@@ -51,7 +73,7 @@ async def test_a_flapping_region_costs_no_request_and_is_failed_over_once() -> N
     told("flap", load.summary())
     assert [answer for answer in load.answers if answer.failed] == []
     assert len(failovers) == 1
-    assert set(shares(load.since(settled))) == {"par"}
+    assert "fra" not in shares(load.since(settled))
 
 
 @pytest.mark.parametrize("sick", [("fra",), ("fra", "par", "iad")])

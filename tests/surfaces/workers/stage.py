@@ -60,6 +60,15 @@ class Fleet:
         """The controller that there is now."""
         return next(pid for pid, what in self.children().items() if "controller_process" in what)
 
+    @property
+    def private_place(self) -> Path:
+        """The directory of the sockets at which the controller listens."""
+        inodes = {os.readlink(fd) for fd in Path(f"/proc/{self.controller}/fd").glob("*")}
+        for fields in map(str.split, Path("/proc/net/unix").read_text().splitlines()):
+            if f"socket:[{fields[6]}]" in inodes and fields[-1].endswith("/state"):
+                return Path(fields[-1]).parent
+        raise AssertionError("the controller listens nowhere")
+
     def children(self) -> dict[int, str]:
         """The processes that the supervisor has started and that live, with their command lines."""
         found = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, SettingsError, UnavailableError
@@ -157,9 +158,15 @@ async def open_plane(settings: Settings) -> EnvoyDataPlane | None:
     files = (settings.xds_certificate, settings.xds_key, settings.xds_client_ca)
     names = (f"{PREFIX}XDS_CERTIFICATE", f"{PREFIX}XDS_KEY", f"{PREFIX}XDS_CLIENT_CA")
     try:
-        return await open_envoy_plane(settings.xds, files, settings.geoip_database, names)
+        return await open_envoy_plane(settings.xds, files, settings.geoip_database, names, addresses_beside(settings))
     except InvalidInputError as err:
         raise SettingsError(f"{PREFIX}XDS" if err.field == "xds.listen" else err.field, err.value, err.allowed) from err
+
+
+def addresses_beside(settings: Settings) -> Path | None:
+    """The file, beside the store's, where addresses of regions are kept between starts; None for a store in memory."""
+    path = settings.store_path
+    return None if path is None else path.with_name(f"{path.name}.addresses.json")
 
 
 def open_probe(settings: Settings) -> Probe:

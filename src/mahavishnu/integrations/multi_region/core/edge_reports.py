@@ -73,11 +73,11 @@ def _ejected(report: EdgeReport) -> Iterator[tuple[tuple[str, str], bool]]:
 
 
 def report_document(report: EdgeReport) -> dict[str, object]:
-    """A report as plain data."""
-    classes = {
-        name: [
-            {"region": h.region_id, "ejected": h.ejected, "failing": h.failing, "in_flight": h.in_flight} for h in hosts
-        ]
-        for name, hosts in report.classes.items()
-    }
+    """A report as plain data; what is as by default is left out, since most of it is."""
+    classes = {name: [_host_document(host) for host in hosts] for name, hosts in report.classes.items()}
     return {"version": report.version, "classes": classes}
+
+
+def _host_document(host: HostSeen) -> dict[str, object]:
+    found = {"ejected": host.ejected, "failing": host.failing, "in_flight": host.in_flight}
+    return {"region": host.region_id, **{name: value for name, value in found.items() if value}}

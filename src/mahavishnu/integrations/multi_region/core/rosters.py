@@ -39,7 +39,7 @@ class Roster:
     statement: tuple[str, ...]
     members: tuple[Member, ...]
     unlawful: Mapping[str, str]
-    shape: tuple[tuple[str, Standing, int], ...]
+    shape: tuple[tuple[str, Standing, bool], ...]
 
     def exhaustion(self, excluded: Mapping[str, str]) -> str | None:
         """Why nobody can serve; None when somebody can. ``excluded``: why each region that is no member is none."""
@@ -146,7 +146,7 @@ class Rosters:
         unlawful = self._unlawful(needs, kind.policy, statement)
         able = (r for r in self._regions if r.region_id not in unlawful and r.region_id not in absent)
         members = members_of(able, needs, self._seen_alive)
-        shape = tuple((one.region.region_id, one.standing, one.stage) for one in members)
+        shape = tuple((one.region.region_id, one.standing, one.crowded) for one in members)
         return Roster(tuple(framework.value for framework in statement), members, unlawful, shape)
 
     def _needs(self, own: Needs, policy: str | None, statement: Statement) -> Needs:

@@ -15,6 +15,7 @@ from .demand import Demand
 from .deployment import DeploymentView
 from .model import Fleet, RoutingStrategy
 from .room import LEAST, Ask, Line, Pool, Rooms, Share
+from .sharing import are_same
 from .tiers import whole_weights
 from .traffic import EdgePlan, ServiceTraffic, Standing, Target, TrafficClass
 
@@ -22,7 +23,8 @@ UNDECLARED = 100
 """The priority of a service that nobody declared."""
 
 Tier = tuple[Target, ...]
-_Changed = dict[tuple[str, str], TrafficClass]
+_Swaps = dict[int, TrafficClass]
+"""What comes in place of a class at one edge, by the identity of that class."""
 
 
 def made_to_fit(plans: Mapping[str, EdgePlan], fleet: Fleet, demand: Demand) -> Mapping[str, EdgePlan]:
@@ -37,25 +39,32 @@ def made_to_fit(plans: Mapping[str, EdgePlan], fleet: Fleet, demand: Demand) -> 
     asks = [_ask(edge_id, kind, fleet, demand) for (edge_id, _), kind in kinds.items()]
     shares = rooms.share_out(asks, fleet.limits.headroom)
     free = {region_id: rooms.free(region_id) for region_id in fleet.regions}
-    changed: _Changed = {}
+    swaps: dict[str, _Swaps] = {}
     for ask, share in shares:
-        key = ask.edge_id, ask.class_name
-        made = _fitted(kinds[key], share, free, fleet.deployments.get(kinds[key].service))
-        if made is not kinds[key]:
-            changed[key] = made
-    return MappingProxyType({name: _with(plan, changed) for name, plan in plans.items()})
+        kind = kinds[ask.edge_id, ask.class_name]
+        made = _fitted(kind, share, free, fleet.deployments.get(kind.service))
+        if made is not kind:
+            swaps.setdefault(ask.edge_id, {})[id(kind)] = made
+    return MappingProxyType({name: _with(plan, swaps.get(name, {})) for name, plan in plans.items()})
 
 
 def _asking(edge_id: str, plan: EdgePlan, demand: Demand) -> Iterator[TrafficClass]:
     """The classes that have traffic, and somebody to serve it."""
-    wanted = {name for at, name in demand if at == edge_id}
-    for kind in plan.classes:
-        if not wanted:
-            return
-        if (name := kind.name) in wanted:
-            wanted.remove(name)
-            if kind.exhausted is None and demand[edge_id, name] > 0:
-                yield kind
+    wanted: dict[str, set[str]] = {}
+    for name in (name for at, name in demand if at == edge_id):
+        wanted.setdefault(_service_part(name), set()).add(name)
+    for service in plan.services:
+        names = wanted.get(_service_part(service.classes[0].name), set()) if wanted and service.classes else set()
+        for kind in service.classes if names else ():
+            if names and (name := kind.name) in names:
+                names.remove(name)
+                if kind.exhausted is None and demand[edge_id, name] > 0:
+                    yield kind
+
+
+def _service_part(class_name: str) -> str:
+    """The service in the name of a class, as it is written there."""
+    return class_name.partition("~")[0].partition("@")[0]
 
 
 def _ask(edge_id: str, kind: TrafficClass, fleet: Fleet, demand: Demand) -> Ask:
@@ -132,34 +141,30 @@ def _sorted_by_room(
     """Tiers in the same order, but those with room for ``need`` requests/s before those with less, and full ones last.
 
     ``free``: the room that is left, in requests/s by region.
-    Regions that take traffic now stay before those that stand by, and those that are out behind all that serve.
+    Regions that take traffic now stay before those that stand by. A tier that nobody serves stands where it would if
+    it were served, so that it need not move when it is.
     """
 
     def lateness(tier: Tier) -> tuple[bool, int]:
         stands_by = record is not None and not any(target.region_id in record.active for target in tier)
         serving = [target.region_id for target in tier if target.standing is Standing.SERVING]
-        if not serving:
-            return stands_by, _OUT if any(target.standing is Standing.OUT for target in tier) else _ROOM
-        room = sum(map(free.__getitem__, serving))
+        room = sum(map(free.__getitem__, serving or (target.region_id for target in tier)))
         return stands_by, _ROOM if room >= need else _LITTLE if room > LEAST else _FULL
 
     return sorted(tiers, key=lateness)
 
 
-_ROOM, _LITTLE, _FULL, _OUT = range(4)
+_ROOM, _LITTLE, _FULL = range(3)
 
 
 def _serves(tier: Tier) -> bool:
     return any(target.standing is Standing.SERVING for target in tier)
 
 
-def _with(plan: EdgePlan, changed: _Changed) -> EdgePlan:
-    services = tuple(_service(plan.edge.edge_id, one, changed) for one in plan.services)
-    same = all(one is other for one, other in zip(services, plan.services, strict=True))
-    return plan if same else replace(plan, services=services)
+def _with(plan: EdgePlan, swaps: _Swaps) -> EdgePlan:
+    return replace(plan, services=tuple(_service(one, swaps) for one in plan.services)) if swaps else plan
 
 
-def _service(edge_id: str, service: ServiceTraffic, changed: _Changed) -> ServiceTraffic:
-    classes = tuple(changed.get((edge_id, kind.name), kind) for kind in service.classes)
-    same = all(one is other for one, other in zip(classes, service.classes, strict=True))
-    return service if same else replace(service, classes=classes)
+def _service(service: ServiceTraffic, swaps: _Swaps) -> ServiceTraffic:
+    classes = tuple(swaps.get(id(kind), kind) for kind in service.classes)
+    return service if are_same(classes, service.classes) else replace(service, classes=classes)

@@ -20,8 +20,9 @@ from .model import Fleet, HealthCheck, Point, RoutingStrategy, Service
 from .ranking import KEYS, Key, RankInput, by_latency, ordered
 from .rosters import Kind, Roster, Rosters, Served
 from .routes import RouteClass
+from .sharing import Before, OldClasses, are_same
 from .spill import made_to_fit
-from .tiers import Member, Pool, pools_of, whole_weights
+from .tiers import Member, Pool, placed, pools_of, whole_weights
 from .traffic import EdgePlan, ServiceTraffic, Standing, Target, TrafficClass, TrafficPlan
 
 DEFAULT_SERVICE = "default"
@@ -60,17 +61,24 @@ class SteeringInput:
     carried: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def plan_traffic(fleet: Fleet, edges: Mapping[str, EdgeSpec], given: SteeringInput) -> TrafficPlan:
+def plan_traffic(
+    fleet: Fleet, edges: Mapping[str, EdgeSpec], given: SteeringInput, previous: TrafficPlan | None = None
+) -> TrafficPlan:
     """What each edge is to do; equal inputs give equal plans.
+
+    ``previous``: a plan made before; it changes nothing of what the new one says. Each edge's plan, service, class and
+    target that equals the one of the same name there is that very object.
 
     A service whose every host another one has is at no edge: nothing could reach it. What edges send now decides
     nothing, only what they are asked for: so no plan undoes the one before.
     """
     others = without_edges(fleet, given.carried)
-    planner = _Planner(others, given)
+    before = Before(previous)
+    planner = _Planner(others, given, before)
     plans = {edge_id: planner.edge(edges[edge_id]) for edge_id in sorted(edges)}
     fitting = made_to_fit(plans, others, given.demand)
-    return TrafficPlan(fleet.revision, fleet.generation, MappingProxyType(dict(fitting)))
+    told = {edge_id: before.edge(plan, plans[edge_id]) for edge_id, plan in fitting.items()}
+    return TrafficPlan(fleet.revision, fleet.generation, MappingProxyType(told))
 
 
 def hosts_of(services: Mapping[str, Service | None]) -> dict[str, tuple[str, ...]]:
@@ -100,21 +108,24 @@ def routes_of(service: Service | None) -> tuple[RouteClass, ...]:
 
 
 class _Planner:
-    """Makes the plans of one fleet's edges, and remembers what they share."""
+    """Makes the plans of one fleet's edges, and remembers what they share. ``before``: what they were told."""
 
-    def __init__(self, fleet: Fleet, given: SteeringInput) -> None:
+    def __init__(self, fleet: Fleet, given: SteeringInput, before: Before) -> None:
         self._fleet = fleet
         self._given = given
+        self._before = before
         names = sorted({*fleet.services, *fleet.deployments})
         self._hosts = hosts_of({name: fleet.services.get(name) for name in names}) or {DEFAULT_SERVICE: ("*",)}
         rosters = Rosters(fleet, given.seen_alive)
         self._served = [rosters.of(name) for name, hosts in self._hosts.items() if hosts]
         self._reached = [fleet.regions[region_id] for region_id in sorted(rosters.reach)]
+        self._placed = [placed(region) for region in self._reached]
         self._checks = {region_id: given.check(region_id) for region_id in sorted(rosters.reach)}
         self._countries: dict[str, Order] | None = None
-        self._services: dict[tuple[tuple[tuple[str, Order], ...], Far], tuple[ServiceTraffic, ...]] = {}
+        self._services: dict[tuple[tuple[tuple[str, Order], ...], Far, int], tuple[ServiceTraffic, ...]] = {}
         self._by_kind: dict[tuple[Order, Far, Kind], tuple[Tiers, ...]] = {}
         self._apart: dict[tuple[Order, Order, Kind], tuple[bool, ...]] = {}
+        self._exhaustions: dict[int, str | None] = {}
         self._tiers: dict[object, Tiers] = {}
         self._ranked: dict[tuple[Order, RoutingStrategy], list[str]] = {}
         self._targets: dict[tuple[str, int, Standing, int], Target] = {}
@@ -123,10 +134,12 @@ class _Planner:
 
     def edge(self, edge: EdgeSpec) -> EdgePlan:
         """All that one edge is told."""
-        areas, far = self._areas(edge), self._far(edge)
-        key = (tuple((area.name, order) for area, order in areas), far)
+        areas, far, told = self._areas(edge), self._far(edge), self._before.services(edge.edge_id)
+        key = (tuple((area.name, order) for area, order in areas), far, id(told))
         if key not in self._services:
-            self._services[key] = tuple(self._service(served, areas, far) for served in self._served)
+            olds = {one.service: one for one in told}
+            services = tuple(self._service(served, areas, far, olds.get(served.name)) for served in self._served)
+            self._services[key] = told if are_same(services, told) else services
         return EdgePlan(edge, tuple(area for area, _ in areas), self._services[key])
 
     def _far(self, edge: EdgeSpec) -> Far:
@@ -151,20 +164,45 @@ class _Planner:
 
     # --- classes ------------------------------------------------------------------------------
 
-    def _service(self, served: Served, areas: Areas, far: Far) -> ServiceTraffic:
-        name, own = served.name, areas[-1][1]
+    def _service(self, served: Served, areas: Areas, far: Far, old: ServiceTraffic | None) -> ServiceTraffic:
+        name, own, olds = served.name, areas[-1][1], OldClasses(old)
         drawn = [(a.name, self._drawn(served, order, far), self._is_apart(served, order, own)) for a, order in areas]
         classes: list[TrafficClass] = []
         for position, roster in enumerate(served.rosters):
             excluded = served.excluded(roster)
-            exhausted = roster.exhaustion(excluded)
+            exhausted = self._exhausted(roster, excluded)
             for area, tiers, apart in drawn:
                 if not area or apart[position]:
-                    classes.append(TrafficClass(name, roster.statement, area, tiers[position], excluded, exhausted))
+                    was = olds.at(len(classes), roster.statement, area)
+                    classes.append(self._kind(name, roster, area, tiers[position], excluded, exhausted, was))
         stated = tuple(roster.statement for roster in served.rosters if roster.statement)
-        return ServiceTraffic(
-            name, self._hosts[name], routes_of(self._fleet.services.get(name)), stated, tuple(classes)
-        )
+        routes = routes_of(self._fleet.services.get(name))
+        made = ServiceTraffic(name, self._hosts[name], routes, stated, tuple(classes))
+        return old if old == made else made
+
+    def _exhausted(self, roster: Roster, excluded: Mapping[str, str]) -> str | None:
+        if excluded is not roster.unlawful:
+            return roster.exhaustion(excluded)
+        if id(roster) not in self._exhaustions:
+            self._exhaustions[id(roster)] = roster.exhaustion(excluded)
+        return self._exhaustions[id(roster)]
+
+    def _kind(
+        self,
+        name: str,
+        roster: Roster,
+        area: str,
+        tiers: Tiers,
+        excluded: Mapping[str, str],
+        exhausted: str | None,
+        old: TrafficClass | None,
+    ) -> TrafficClass:
+        """A class; the old one where it is equal: most are, and to compare is quicker than to make."""
+        if old is not None:
+            tiers = self._before.tiers(tiers, old.tiers)
+            if tiers is old.tiers and (exhausted, 0.0) == (old.exhausted, old.overload) and excluded == old.excluded:
+                return old
+        return TrafficClass(name, roster.statement, area, tiers, excluded, exhausted)
 
     def _is_apart(self, served: Served, order: Order, own: Order) -> tuple[bool, ...]:
         """For each roster, whether clients with this order are told apart from those at the edge's own place."""
@@ -195,7 +233,10 @@ class _Planner:
         return self._tiers[key]
 
     def _rank(self, kind: Kind, order: Order) -> list[str]:
-        """Regions best first, as ``routing.decide`` has them for a client whose regions are in this order."""
+        """Regions best first, as ``routing.decide`` has them for a client whose regions are in this order.
+
+        Those that are down, of which it knows nothing, stand where they would if they were well.
+        """
         key = (order, kind.strategy)
         if key not in self._ranked:
             rank = ranks(order)
@@ -203,7 +244,7 @@ class _Planner:
             own = KEYS[kind.strategy](given) if kind.strategy in KEYS else None
             best = own or by_latency(given)
             assert best is not None  # the location is known
-            self._ranked[key] = [region.region_id for region in ordered(self._reached, best)]
+            self._ranked[key] = [region.region_id for region in ordered(self._placed, best)]
         return self._ranked[key]
 
     def _tier(self, pool: Pool, steps: Mapping[str, int]) -> tuple[Target, ...]:

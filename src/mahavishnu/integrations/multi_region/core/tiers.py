@@ -2,8 +2,15 @@
 
 Decides how to tell edges what ``ranking.py`` and ``routing.py`` would choose; it ranks nothing anew and sees only
 regions that may serve (L6). Within the regions that a deployment has active, those with room come first, then those
-that are saturated, or full of load that no edge sends (they stay: nobody is drowned, L7), then those that are out; the
-warm ones follow in the order in which they take over, so that each loss already has its fallback at the edge (L8).
+that are saturated, or full of load that no edge sends (they stay: nobody is drowned, L7); the warm ones follow in the
+order in which they take over, so that each loss already has its fallback at the edge (L8).
+
+A region that goes down or drains stays where it stands, with its weight: edges give it nothing and fall to the next by
+themselves, so that a loss is one word about one region, and so are the failover after it and the return. Only where
+groups of a deployment share traffic exactly does the next of its group take its place.
+
+Proxies count what is left of a tier up to tenfold: one of more than ten regions overflows to the next, which may be one
+that stands by, once fewer than a tenth of them are well.
 """
 
 from __future__ import annotations
@@ -14,7 +21,7 @@ from itertools import groupby, zip_longest
 
 from .deployment import DeploymentView
 from .eligibility import Reason, standing_objection
-from .model import RegionView, RoutingStrategy
+from .model import Phase, RegionView, RoutingStrategy
 from .ranking import TIER
 from .request import Needs
 from .traffic import Standing
@@ -22,29 +29,37 @@ from .traffic import Standing
 WHOLE = 10_000
 """What the weights of a tier add up to, but for rounding."""
 
-_ROOMY, _CROWDED, _OUT = range(3)
+WELL = 100.0
+"""The health score that a region is placed by while it is down: its own says nothing of where it stood before."""
 
-_TOLD: Mapping[Reason | None, tuple[Standing, int]] = {
-    None: (Standing.SERVING, _ROOMY),
-    Reason.NO_ROOM: (Standing.SERVING, _CROWDED),
-    Reason.DRAINED: (Standing.DRAINING, _ROOMY),
-    Reason.FAILED_OVER: (Standing.DRAINING, _ROOMY),
-    Reason.UNHEALTHY: (Standing.OUT, _OUT),
+_TOLD: Mapping[Reason | None, Standing] = {
+    None: Standing.SERVING,
+    Reason.NO_ROOM: Standing.SERVING,
+    Reason.DRAINED: Standing.DRAINING,
+    Reason.FAILED_OVER: Standing.DRAINING,
+    Reason.UNHEALTHY: Standing.OUT,
 }
-"""What edges are told of a region, and how late it comes, by what speaks against it now."""
+"""What edges are told of a region, by what speaks against it now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A region that has part in a class. ``stage``: 0 with room or leaving, 1 without room, 2 down."""
+    """A region that has part in a class, as it is placed. ``crowded``: it has no room, so it comes after the others."""
 
     region: RegionView
     standing: Standing
-    stage: int
+    crowded: bool
 
 
 Pool = Sequence[tuple[Member, float]]
 """Regions that share a tier, and the share of each, relative to the others."""
+
+
+def placed(region: RegionView) -> RegionView:
+    """The region as ranks and tiers see it: one that is down stands where it does when it is well."""
+    if region.standing is not Phase.DOWN:
+        return region
+    return replace(region, phase=Phase.HEALTHY, serves_as=None, health_score=WELL)
 
 
 def members_of(regions: Iterable[RegionView], needs: Needs, seen_alive: frozenset[str]) -> tuple[Member, ...]:
@@ -61,7 +76,8 @@ def members_of(regions: Iterable[RegionView], needs: Needs, seen_alive: frozense
 
 def _member(region: RegionView, needs: Needs) -> Member:
     why = standing_objection(region, needs)
-    return Member(region, *_TOLD[None if why is None else why.code])
+    crowded = region.standing is Phase.SATURATED or region.load >= region.max_capacity
+    return Member(placed(region), _TOLD[None if why is None else why.code], crowded)
 
 
 def _trusted(member: Member) -> Member:
@@ -98,8 +114,8 @@ def whole_weights(shares: Sequence[float]) -> list[int]:
 
 
 def _staged(members: Sequence[Member], tell: Callable[[list[Member]], list[Pool]]) -> list[Pool]:
-    """The pools of those with room, then of those without, then of those that are out."""
-    stages = ([one for one in members if one.stage == stage] for stage in (_ROOMY, _CROWDED, _OUT))
+    """The pools of those with room, then of those without."""
+    stages = ([one for one in members if one.crowded is crowded] for crowded in (False, True))
     return [pool for stage in stages for pool in tell(stage)]
 
 

@@ -86,24 +86,36 @@ class Rejected:
     rejection: Rejection
 
 
+SEVERAL = "*"
+"""Stands for classes that are not named one by one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ejected:
-    """An edge took a region out of a class by what its own requests met, or (``ejected`` false) lets it back in."""
+    """An edge took a region out of a class by what its own requests met, or (``ejected`` false) lets it back in.
+
+    ``classes``: of how many classes this is told in one; ``class_name`` is ``SEVERAL`` when of more than one.
+    """
 
     edge_id: str
     region_id: str
     class_name: str
     ejected: bool
     cause: str
+    classes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Astray:
-    """What an edge really holds is not what was published: regions in a class that do not belong there."""
+    """What an edge really holds is not what was published: regions in a class that do not belong there.
+
+    ``classes``: of how many classes this is told in one; ``class_name`` is ``SEVERAL`` when of more than one.
+    """
 
     edge_id: str
     class_name: str
     regions: tuple[str, ...]
+    classes: int = 1
 
 
 EdgeEvent = Connected | Acknowledged | Rejected | LoadReport | Ejected | Astray

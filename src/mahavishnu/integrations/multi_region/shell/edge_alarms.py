@@ -61,11 +61,12 @@ class EdgeAlarms:
     def ejection(self, told: Ejected) -> None:
         """An edge took a region out of a class by what its own requests met, or lets it back in."""
         key = told.edge_id, told.region_id, told.class_name
-        if told.ejected is (key in self._ejected):
+        if told.ejected is (key in self._ejected) and told.classes == 1:
             return
         (self._ejected.add if told.ejected else self._ejected.discard)(key)
         kind = EventKind.EDGE_EJECTED if told.ejected else EventKind.EDGE_READMITTED
-        self._event(kind, told.edge_id, told.cause, region=told.region_id, traffic_class=told.class_name)
+        details = {"region": told.region_id, "traffic_class": told.class_name, **_several(told)}
+        self._event(kind, told.edge_id, told.cause, **details)
 
     def stray(self, told: Astray) -> None:
         """An edge holds regions where they do not belong: an alarm, the law may be broken. None: it does no more."""
@@ -76,10 +77,16 @@ class EdgeAlarms:
             del known[told.class_name]
             return
         known[told.class_name] = told.regions
-        details = {"traffic_class": told.class_name, "regions": list(told.regions)}
+        details = {"traffic_class": told.class_name, "regions": list(told.regions), **_several(told)}
         log.error("edge holds regions where they do not belong", edge=told.edge_id, **details)
-        text = f"holds {', '.join(told.regions)} in {told.class_name}, where they do not belong"
+        where = told.class_name if told.classes == 1 else f"{told.classes} classes more"
+        text = f"holds {', '.join(told.regions)} in {where}, where they do not belong"
         self._event(EventKind.EDGE_ASTRAY, told.edge_id, text, **details)
 
     def _event(self, kind: EventKind, edge_id: str, reason: str, **details: object) -> None:
         self._recorder.soon(Event(kind, self._clock.now(), edge_id, reason=reason, details=details))
+
+
+def _several(told: Ejected | Astray) -> dict[str, object]:
+    """How many classes are meant, when that is more than one."""
+    return {} if told.classes == 1 else {"classes": told.classes}

@@ -1,6 +1,7 @@
 """Makes the plan for edges anew whenever the fleet or the declared edges change: once per turn of the event loop.
 
-There is no further delay; large plans are made in a thread, so that nothing else waits for them. What a plan holds is
+There is no further delay; large plans are made in a thread, so that nothing else waits for them. What round trips have
+taught meanwhile is taken up from time to time, and only where it moved more than a little (L16). What a plan holds is
 decided in ``core/steering.py``.
 """
 
@@ -20,10 +21,17 @@ from mahavishnu.integrations.multi_region.facts.places import centroids
 
 from .manager import RegionManager
 
-Planner = Callable[[Fleet, Mapping[str, EdgeSpec], SteeringInput], TrafficPlan]
+Planner = Callable[[Fleet, Mapping[str, EdgeSpec], SteeringInput, TrafficPlan | None], TrafficPlan]
+"""Makes a plan; the last argument is the plan before it, whose objects it may share."""
 
 SMALL = 300
 """Regions x services x places of clients up to which a plan is made on the event loop: a few milliseconds at most."""
+
+LEARN_EVERY_S = 30.0
+"""How often it is looked whether learned round trips ask for a new plan."""
+
+MOVED_MS, MOVED_SHARE = 2.0, 0.05
+"""They do when one from an edge, or a network of its clients, moved by more than both: this, and this share of it."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,12 +63,15 @@ class EdgePlans:
         self._due = False
         self._overtaken = False
         self._worker: asyncio.Task[None] | None = None
+        self._learner: asyncio.Task[None] | None = None
+        self._learned = manager.round_trips.corrections
         self.newest = TrafficPlan(0, -1)
 
     def start(self) -> None:
         """Make the first plan, then follow every change."""
         self._loop = asyncio.get_running_loop()
         self._manager.registry.on_change(self._changed)
+        self._learner = asyncio.create_task(self._learn_forever(), name="learned round trips")
         self._replan()
 
     async def close(self) -> None:
@@ -69,7 +80,7 @@ class EdgePlans:
             return
         self._loop = None
         self._manager.registry.off_change(self._changed)
-        tasks = [task for task in (self._worker, self._look) if task is not None]
+        tasks = [task for task in (self._worker, self._look, self._learner) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,7 +134,7 @@ class EdgePlans:
 
     def _attempt(self, fleet: Fleet, edges: Mapping[str, EdgeSpec], given: SteeringInput) -> TrafficPlan | None:
         try:
-            return self._planner(fleet, edges, given)
+            return self._planner(fleet, edges, given, self.newest)
         except Exception:  # whatever it is, the next change must be planned
             log.exception("no plan for edges: the last one stays", generation=fleet.generation)
             return None
@@ -131,7 +142,9 @@ class EdgePlans:
     def _given(self, fleet: Fleet) -> SteeringInput:
         """What a plan goes by beside the fleet, as it is now: a thread may read it."""
         book, check_of = self._manager.round_trips, self._manager.monitor.check_of
-        learned, seen = book.corrections, self._seen()
+        if not self.newest.edges:
+            self._learned = book.corrections
+        learned, seen = self._learned, self._seen()
         return SteeringInput(
             estimate=lambda place, country: lambda region: book.estimate_ms(place, region, country, learned),
             check={name: check_of(name) for name in fleet.regions}.__getitem__,
@@ -139,6 +152,32 @@ class EdgePlans:
             seen_alive=seen.alive,
             demand=seen.demand,
             carried=seen.carried,
+        )
+
+    async def _learn_forever(self) -> None:
+        while True:
+            await self._manager.clock.sleep(LEARN_EVERY_S)
+            try:
+                if self._has_moved(self._manager.snapshot()):
+                    self._learned = self._manager.round_trips.corrections
+                    self._manager.registry.touch()  # plans are made by it
+            except Exception:  # one bad turn must not end the looking
+                log.exception("learned round trips not looked at")
+
+    def _has_moved(self, fleet: Fleet) -> bool:
+        """Whether what was learned since the last plans were made may move traffic worth moving."""
+        book, learned = self._manager.round_trips, self._learned
+        if book.corrections is learned:
+            return False
+        edges = self._manager.edges.values()
+        if any(edge.client_place is ClientPlace.GEOIP for edge in edges):
+            return True  # too many places to look at one by one
+        places = {(edge.point, edge.country) for edge in edges}
+        places |= {(network.point, network.country) for edge in edges for network in edge.networks}
+        return any(
+            _is_far(book.estimate_ms(point, region, country, learned), book.estimate_ms(point, region, country))
+            for point, country in places
+            for region in fleet.regions.values()
         )
 
     def _take(self, plan: TrafficPlan | None) -> None:
@@ -149,6 +188,10 @@ class EdgePlans:
             self._publish(plan)
         except Exception:  # as above
             log.exception("plan for edges not published", generation=plan.generation)
+
+
+def _is_far(before_ms: float, now_ms: float) -> bool:
+    return abs(now_ms - before_ms) > max(MOVED_MS, MOVED_SHARE * before_ms)
 
 
 def _size(fleet: Fleet, edges: Mapping[str, EdgeSpec]) -> int:

@@ -50,6 +50,9 @@ from .rtt import RttBook
 
 T = TypeVar("T")
 
+_DICE = random.Random()
+"""Our own: whoever seeds or watches the module's is not disturbed."""
+
 
 class RegionManager:
     """The regions, their health, and what stands over them.
@@ -69,7 +72,7 @@ class RegionManager:
         circuit_breaker_threshold: int | None = None,
         limits: SafetyLimits | None = None,
         settings: Settings | None = None,
-        dice: Callable[[], float] = random.random,
+        dice: Callable[[], float] = _DICE.random,
     ) -> None:
         settings = settings or load_settings()
         self.clock = clock or SystemClock()

@@ -39,6 +39,7 @@ class Aim:
     """What is sent, to ``url``: ``rate`` requests/s, each with one of ``methods`` in turn.
 
     ``headers``: of each request, ``host`` among them if it is not the URL's. ``timeout_s``: how long a client waits.
+    ``numbered``: the header in which each request carries its number, from 0, such as ``idempotency-key``; "" for none.
     """
 
     url: str
@@ -47,6 +48,7 @@ class Aim:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     body: bytes = b""
     timeout_s: float = 10.0
+    numbered: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,19 +203,23 @@ class OpenLoop:
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             method = self._aim.methods[number % len(self._aim.methods)]
-            task = loop.create_task(self._request(session, method, due_s))
+            headers = {self._aim.numbered: str(number)} if self._aim.numbered else {}
+            task = loop.create_task(self._request(session, method, headers, due_s))
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
             number += 1
 
-    async def _request(self, session: aiohttp.ClientSession, method: str, due_s: float) -> None:
+    async def _request(
+        self, session: aiohttp.ClientSession, method: str, headers: Mapping[str, str], due_s: float
+    ) -> None:
         status: int | None = None
         region: str | None = None
         reason: str | None = None
         error = ""
         data = self._aim.body if method not in ("GET", "HEAD") else None
         try:
-            async with session.request(method, self._aim.url, data=data, allow_redirects=False) as answer:
+            sent = session.request(method, self._aim.url, headers=headers, data=data, allow_redirects=False)
+            async with sent as answer:
                 status = answer.status
                 region, reason = answer.headers.get(REGION_HEADER), answer.headers.get(REASON_HEADER)
                 await answer.read()

@@ -141,7 +141,7 @@ def _client_reason(err: aiohttp.ClientError) -> str:
     if isinstance(err, aiohttp.ClientPayloadError):
         return "connection lost within the body" if _lost(err) else "body is malformed"
     if isinstance(err, aiohttp.ClientResponseError):
-        return "answer is not HTTP"
+        return "answer is not HTTP/1.1"
     if isinstance(err, aiohttp.InvalidURL):
         return f"cannot be asked: {err}"
     return _system_reason(err) if isinstance(err, OSError) else "connection lost"

@@ -77,10 +77,12 @@ def configure_logging(level: str = "info", format: str = "console", stream: Text
 
 
 def _renderers(format: str, stream: TextIO) -> list[Processor]:
-    """The last steps of a line: colours only where a terminal shows them."""
+    """The last steps of a line: colours only where a terminal shows them, and tracebacks without local variables, which
+    take seconds to be drawn while nothing else runs, and may hold secrets.
+    """
     if format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    return [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
 
 
 def _fields(entry: ChainedEvent) -> dict[str, Any]:

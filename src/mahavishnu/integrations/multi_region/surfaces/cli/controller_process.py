@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,8 +36,7 @@ def main(line_fd: int) -> int:
         show_error(err, boot.as_json)
         return exit_code(err)
     finally:
-        if line.broken:  # nobody else is left to do it
-            shutil.rmtree(boot.place, ignore_errors=True)
+        line.clean_up(boot)
     return 0
 
 
@@ -51,7 +49,7 @@ class _Beside:
 
     @asynccontextmanager
     async def __call__(self, system: MultiRegionSystem, app: Any) -> AsyncIterator[None]:
-        feed = Feed(system.region_manager, system.router, self._boot.state_path)
+        feed = Feed(system.region_manager, system.router, self._boot.state_path, self._boot.settings.workers)
         app.add_middleware(Settling, feed=feed)
         self._line.watch()
         await feed.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from pydantic import Field
 
@@ -90,7 +91,9 @@ class ReportBody(Body):
     """What an edge holds."""
 
     version: str = Field("", max_length=200, description="Of the proxy.")
-    classes: dict[str, list[HostBody]] = Field(description="The regions of each class of traffic.")
+    classes: dict[Annotated[str, Field(max_length=1000)], list[HostBody]] = Field(
+        description="The regions of each class of traffic."
+    )
 
     def report(self, edge_id: str) -> EdgeReport:
         """The report of that edge."""

@@ -16,7 +16,7 @@ from .auth import Role
 from .edge_bodies import EdgeAnswer, EdgeBody, ReportBody
 from .guarding import Actor
 from .problems import not_found
-from .routes import Doors
+from .routes import Doors, LongRoute
 
 _WRITES = (409, 503)
 _TOLD = (
@@ -66,6 +66,7 @@ class Edges:
             status=204,
             problems=(409,),
             response_class=Response,
+            route_class_override=LongRoute,
         )
 
     async def edges(self) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Depends, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from mahavishnu.integrations.multi_region.errors import MultiRegionError
@@ -23,20 +23,25 @@ from .problems import Problem, ProblemError, problem_of, problem_of_validation
 MAX_BODY = 1_000_000
 """The largest body that is read, in bytes."""
 
+MAX_LONG_BODY = 16_000_000
+"""The same where a body lists what an edge holds: 1,000 classes of 20 regions with every detail are some 2 MB."""
+
 _DECODER = msgspec.json.Decoder()
 
 
 class StrictRequest(Request):
     """A request whose body is JSON of a bounded size, or is refused: 413, 415, 400."""
 
+    most = MAX_BODY
+
     async def body(self) -> bytes:
         """The body. Raises ProblemError when it is too large, or not said to be JSON."""
         if not hasattr(self, "_body"):
             chunks, size = [], 0
-            refuse_larger(_number(self.headers.get("content-length")))
+            refuse_larger(_number(self.headers.get("content-length")), self.most)
             async for chunk in self.stream():
                 size += len(chunk)
-                refuse_larger(size)
+                refuse_larger(size, self.most)
                 chunks.append(chunk)
             self._body = b"".join(chunks)
             if self._body:
@@ -48,8 +53,16 @@ class StrictRequest(Request):
         return decoded(await self.body())
 
 
+class LongRequest(StrictRequest):
+    """The same for a body that is long by its nature."""
+
+    most = MAX_LONG_BODY
+
+
 class ProblemRoute(APIRoute):
     """A route that asks its guard first, then reads the body, and answers our errors and bad input itself."""
+
+    request = StrictRequest
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler, with errors turned into answers; errors that are not ours pass through."""
@@ -62,16 +75,24 @@ class ProblemRoute(APIRoute):
                 for guard in guards:
                     guard.admit(request)
                 refuse_unknown_parameters(request, parameters)
-                return await inner(StrictRequest(request.scope, request.receive))
+                return await inner(self.request(request.scope, request.receive))
             except MultiRegionError as err:
                 problem = problem_of(err)
             except ProblemError as err:
                 problem = err.problem
             except RequestValidationError as err:
                 problem = problem_of_validation(err)
+            except ClientDisconnect:  # in the middle of its body: no failure of ours, and nobody is left to answer
+                return Response(status_code=400)
             return problem.response(request.scope["path"])
 
         return handle
+
+
+class LongRoute(ProblemRoute):
+    """The same for bodies that are long by their nature."""
+
+    request = LongRequest
 
 
 class Doors:
@@ -115,10 +136,10 @@ class Doors:
         return [Depends(Guard(self._authorizer, role))]
 
 
-def refuse_larger(size: int) -> None:
-    """Refuse a body of more than ``MAX_BODY`` bytes. Raises ProblemError."""
-    if size > MAX_BODY:
-        text = f"a body may have {MAX_BODY} bytes"
+def refuse_larger(size: int, most: int = MAX_BODY) -> None:
+    """Refuse a body of more than ``most`` bytes. Raises ProblemError."""
+    if size > most:
+        text = f"a body may have {most} bytes"
         raise ProblemError(Problem(413, "too-large", "The body is too large", text, headers={"Connection": "close"}))
 
 

@@ -97,7 +97,8 @@ def _edge_figures(edge_id: str, seen: EdgeOverview | None) -> EdgeFigures:
     if seen is None:
         return EdgeFigures(edge_id)
     astray = sum(len(regions) for regions in seen.astray.values())
-    return EdgeFigures(edge_id, seen.connected, seen.synced, len(seen.rejections), astray, dict(seen.rates))
+    rates = dict(seen.rates) if seen.connected else {}  # of one that is gone, they are of long ago
+    return EdgeFigures(edge_id, seen.connected, seen.synced, len(seen.rejections), astray, rates)
 
 
 def _figures(view: RegionView) -> RegionFigures:

@@ -20,17 +20,34 @@ LOOK_EVERY_S = 0.01
 """How soon a change is noticed. Looking costs a microsecond, and sees what merely lapses with time as well."""
 AFTER_FAILURE_S = 1.0
 
+JOIN_WITHIN_S = 1.0
+"""How long after the start the workers of a controller that was killed are waited for: they try again much sooner."""
+
 log = structlog.get_logger(__name__)
 
 
 class Feed:
-    """Serves workers at a unix socket. ``router``: the controller's, which gets their counts."""
+    """Serves workers at a unix socket. ``router``: the controller's, which gets their counts.
 
-    def __init__(self, source: RegionSource, router: RegionAwareRouter, path: Path) -> None:
+    ``workers``: how many there should be, and ``join_within_s``: how long after the start that is waited for.
+    """
+
+    def __init__(
+        self,
+        source: RegionSource,
+        router: RegionAwareRouter,
+        path: Path,
+        workers: int = 0,
+        join_within_s: float = JOIN_WITHIN_S,
+    ) -> None:
         self._source = source
         self._router = router
         self._path = path
+        self._workers = workers
+        self._join_within_s = join_within_s
         self._links: set[_Link] = set()
+        self._joined = asyncio.Event()
+        self._joining: asyncio.TimerHandle | None = None
         self._newest = State()
         self._corrections: Corrections | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -42,11 +59,14 @@ class Feed:
         self._look()
         self._server = await asyncio.start_unix_server(self._serve, self._path)
         self._looking = asyncio.create_task(self._look_forever(), name="state for workers")
+        wait_s = self._join_within_s if self._workers else 0.0
+        self._joining = asyncio.get_running_loop().call_later(wait_s, self._joined.set)
 
     async def close(self) -> None:
         """Let go of the workers, which go on with what they have. Does nothing the second time."""
-        if self._looking is None or self._server is None:
+        if self._looking is None or self._server is None or self._joining is None:
             return
+        self._joining.cancel()
         self._server.close()
         self._looking.cancel()
         with suppress(asyncio.CancelledError):
@@ -60,12 +80,11 @@ class Feed:
         """Wait until every worker decides by the state of now, or is gone; whether they all do in time."""
         self._look()
         number = self._newest.number
-        late = [link for link in self._links if link.applied < number]
-        if late:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await asyncio.gather(*(link.reaches(number) for link in late))
-        return all(link.applied >= number for link in late if link in self._links)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._joined.wait()
+                await asyncio.gather(*(link.reaches(number) for link in self._links))
+        return self._joined.is_set() and all(link.applied >= number for link in self._links)
 
     # --- what is new ------------------------------------------------------------------------------
 
@@ -92,6 +111,8 @@ class Feed:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(writer)
         self._links.add(link)
+        if len(self._links) >= self._workers:
+            self._joined.set()
         sending = asyncio.create_task(self._send_forever(link), name="state for a worker")
         try:
             while (raw := await next_message(reader)) is not None:

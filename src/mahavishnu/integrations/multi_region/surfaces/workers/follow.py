@@ -72,6 +72,7 @@ class Follower:
         self.regions = FollowedRegions()
         self._path = path
         self._assembler = Assembler()
+        self._applied = 0  # of the states that this controller numbered; the next one numbers anew
         self._first = asyncio.Event()
         self._router: RegionAwareRouter | None = None
         self._told: Mapping[tuple[str, str], int] = {}
@@ -127,9 +128,11 @@ class Follower:
 
     async def _follow(self, reader: asyncio.StreamReader) -> None:
         self._assembler.begin()
+        self._applied = 0
         while (raw := await next_message(reader)) is not None:
             if self._assembler.take(decoded(raw)):
                 self.regions.become(self._assembler.state)
+                self._applied = self._assembler.state.number
                 self._first.set()
                 self._tell()
 
@@ -138,8 +141,7 @@ class Follower:
     async def _report_forever(self) -> None:
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
-            if self._writer is not None and self._assembler.state.number:
-                self._tell(only_news=True)
+            self._tell(only_news=True)
 
     def _tell(self, *, only_news: bool = False) -> None:
         """Send the counts since the last time; what cannot be sent is counted in the next."""
@@ -153,5 +155,5 @@ class Follower:
             decisions = [(*made, n - self._told.get(made, 0)) for made, n in now.items() if n != self._told.get(made)]
             self._told, self._told_refused = now, router.refused
         if decisions or refused or not only_news:
-            report = Report(os.getpid(), self._assembler.state.number, decisions, refused)
+            report = Report(os.getpid(), self._applied, decisions, refused)
             writer.write(frame(report_bytes(report)))

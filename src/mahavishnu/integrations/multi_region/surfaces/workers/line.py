@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -75,16 +77,22 @@ class LowerEnd:
         return cls(socket.socket(fileno=fd))
 
     def boot(self) -> Boot:
-        """What to begin with; waits for it. Raises EOFError when the supervisor has gone."""
+        """What to begin with; waits for it. Raises SystemExit when the supervisor has gone."""
         while (found := self._cut()) is None:
             if not self._read():
-                raise EOFError("the supervisor is gone")
+                raise SystemExit("the supervisor is gone")
         assert isinstance(found, Boot)
         return found
 
     def ready(self) -> None:
-        """Say that requests are answered."""
-        self._sock.send(READY)
+        """Say that requests are answered. A supervisor that has gone meanwhile is noticed by ``watch``."""
+        with suppress(ConnectionError):
+            self._sock.send(READY)
+
+    def clean_up(self, boot: Boot) -> None:
+        """At the end, do what the supervisor would: if it is gone, remove the directory where the processes met."""
+        if self.broken:
+            shutil.rmtree(boot.place, ignore_errors=True)
 
     def watch(self) -> None:
         """From now on hear what is said, and end like on SIGTERM when the supervisor is gone, whatever goes on then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -27,6 +28,10 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 """A process that lived shorter is begun again after a pause, which doubles each time."""
 
+PLACE = "multi-region-"
+LONGEST_PLACE = 90
+"""How many bytes the path of a directory may have; systems allow those of sockets a hundred or so."""
+
 log = structlog.get_logger(__name__)
 
 Ready = Callable[[Mapping[str, object]], None]
@@ -45,11 +50,20 @@ class Plan:
 
 def supervise(plan: Plan) -> int:
     """Run until told to stop by SIGTERM or SIGINT; the exit code: 0, or that of a controller that could not begin."""
-    place = Path(tempfile.mkdtemp(prefix="multi-region-"))  # mode 700
+    place = _private_place()
     try:
         return asyncio.run(_Supervisor(replace(plan, boot=replace(plan.boot, place=place))).run())
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _private_place() -> Path:
+    """A new directory of mode 700, near enough to the root for the paths of sockets in it."""
+    place = Path(tempfile.mkdtemp(prefix=PLACE))
+    if len(os.fsencode(place)) <= LONGEST_PLACE:
+        return place
+    place.rmdir()
+    return Path(tempfile.mkdtemp(prefix=PLACE, dir="/tmp"))
 
 
 def pause_after(short_lives: int) -> float:
@@ -73,21 +87,28 @@ class _Child:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def begin(self, boot: Boot) -> bool:
-        """Start it, and wait until it is ready; False when it ended instead."""
+        """Start it, and wait until it is ready; False when it ended instead. Raises OSError when there can be none."""
         self.line, theirs = await UpperEnd.open()
-        with theirs:
-            arguments = (theirs.fileno(), *self.arguments, *self.fds)
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", self.module, *map(str, arguments)),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *self.fds),
-                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends the others in order
-            )
+        try:
+            with theirs:
+                self.process = await self._start(theirs.fileno())
+        except OSError:
+            self.line.close()
+            raise
         self.pid = self.process.pid
         self.line.say(boot)
         if await self.line.ready():
             self.ready.set()
         return self.ready.is_set()
+
+    async def _start(self, line_fd: int) -> asyncio.subprocess.Process:
+        arguments = map(str, (line_fd, *self.arguments, *self.fds))
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", self.module, *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=(line_fd, *self.fds),
+            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends the others in order
+        )
 
     async def ended(self) -> int:
         """Wait for its end; its exit code."""
@@ -181,15 +202,19 @@ class _Supervisor:
         loop = asyncio.get_running_loop()
         since, short_lives = loop.time(), 0
         while True:
-            if child.process is None and await child.begin(boot):
-                log.info(f"{child.name} started", pid=child.pid)
-                self._share()
-            code = await child.ended()
+            what: dict[str, object] = {}
+            try:
+                if child.process is None and await child.begin(boot):
+                    log.info(f"{child.name} started", pid=child.pid)
+                    self._share()
+                what = {"pid": child.pid, "code": await child.ended()}
+            except OSError as err:  # too many processes or descriptors, or no memory: that may pass
+                what = {"error": str(err)}
             self._share()
             lived_s = loop.time() - since
             short_lives = short_lives + 1 if lived_s < SHORTEST_LIFE_S else 0
             pause_s = pause_after(short_lives)
-            log.error(f"{child.name} ended", pid=child.pid, code=code, again_in_s=pause_s)
+            log.error(f"{child.name} {'ended' if 'code' in what else 'cannot be started'}", **what, again_in_s=pause_s)
             await asyncio.sleep(pause_s)
             since = loop.time()
 

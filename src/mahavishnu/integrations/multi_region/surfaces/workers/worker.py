@@ -33,8 +33,11 @@ def main(line_fd: int, own: int, listening_fds: Sequence[int]) -> None:
     configure_logging(boot.settings.log_level.value, boot.settings.log_format.value)
     structlog.contextvars.bind_contextvars(worker=os.getpid())
     sockets = [socket.socket(fileno=fd) for fd in listening_fds]
-    with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
-        runner.run(_run(line, boot, sockets, own))
+    try:
+        with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
+            runner.run(_run(line, boot, sockets, own))
+    finally:
+        line.clean_up(boot)
 
 
 async def _run(line: LowerEnd, boot: Boot, sockets: list[socket.socket], own: int) -> None:
@@ -73,6 +76,7 @@ class _Server(uvicorn.Server):
         self._sockets = sockets
         self._others: dict[int, asyncio.Server] = {}
         self._changing: set[asyncio.Task[None]] = set()
+        self._in_turn = asyncio.Lock()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say so."""
@@ -109,6 +113,10 @@ class _Server(uvicorn.Server):
         task.add_done_callback(self._changing.discard)
 
     async def _listen_at(self, numbers: frozenset[int]) -> None:
+        async with self._in_turn:  # beginning to listen takes a moment, in which the next change may be heard of
+            await self._change_to(numbers)
+
+    async def _change_to(self, numbers: frozenset[int]) -> None:
         for number in self._others.keys() - numbers:
             server = self._others.pop(number)
             self.servers.remove(server)

@@ -21,6 +21,7 @@ USUAL = HealthCheck()
 
 _PATIENCE_S = 0.2
 _EDGE_S = 0.1
+_JITTER_PERCENT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class EdgeCheck:
-    """A question, how often it is asked and how its answers are counted; times in seconds."""
+    """A question, how often it is asked and how its answers are counted; times in seconds.
+
+    ``spread_s``: within which time after its start a cluster asks first.
+    """
 
     question: Question
     interval_s: float
     timeout_s: float
     fall: int
     rise: int
+    spread_s: float = 0.0
 
 
 def question(target: Target) -> Question | None:
@@ -72,27 +77,36 @@ def _path(endpoint: str, path: str, url: str | None) -> str | None:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def together(asked: Question, checks: Sequence[HealthCheck], pace: tuple[float, float], distance: int) -> EdgeCheck:
+def together(
+    asked: Question, checks: Sequence[HealthCheck], pace: tuple[float, float], distance: int, floor_s: float = 0.0
+) -> EdgeCheck:
     """One check for regions that are asked the same: the pace of the most eager, the patience of the most patient.
 
     ``pace``: the interval in seconds when none is stated, and the shortest there may be. ``distance``: how many times
-    the usual time limit it takes.
+    the usual time limit it takes. ``floor_s``: the shortest interval that the edge's budget allows, 0 for any.
     """
     intervals = [check.interval_s for check in checks if check.interval_s != USUAL.interval_s]
     limits = [check.timeout_s for check in checks if check.timeout_s != USUAL.timeout_s]
     return EdgeCheck(
         asked,
-        interval_s=max(min(intervals, default=pace[0]), pace[1]),
+        interval_s=max(min(intervals, default=pace[0]), pace[1], floor_s),
         timeout_s=max([*limits, _PATIENCE_S * distance]),
         fall=max(check.fall for check in checks),
         rise=max(check.rise for check in checks),
+        spread_s=floor_s / 2,
     )
 
 
 def document(check: EdgeCheck, http2: bool) -> Mapping[str, Any]:
-    """The check in Envoy's JSON form. A region that fails once is asked again sooner."""
+    """The check in Envoy's JSON form. A region that fails once is asked again sooner.
+
+    Each interval is up to a tenth longer, so that what began together does not go on asking together.
+    """
     interval = seconds(check.interval_s)
+    spread = {"initial_jitter": seconds(check.spread_s)} if check.spread_s else {}
     return {
+        **spread,
+        "interval_jitter_percent": _JITTER_PERCENT,
         "timeout": seconds(check.timeout_s),
         "interval": interval,
         "no_traffic_interval": interval,

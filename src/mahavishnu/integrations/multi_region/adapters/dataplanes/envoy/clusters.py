@@ -62,8 +62,11 @@ class Watch:
     unwatched: frozenset[str]
 
 
-def watch_of(kind: TrafficClass) -> Watch:
-    """The question that most regions of the class are asked; Envoy asks one per cluster, so others go unasked."""
+def watch_of(kind: TrafficClass, floor_s: float = 0.0) -> Watch:
+    """The question that most regions of the class are asked; Envoy asks one per cluster, so others go unasked.
+
+    ``floor_s``: the shortest interval that the edge's budget allows, 0 for any.
+    """
     asked = {target.region_id: question(target) for target in kind.targets}
     counts = Counter(found for found in asked.values() if found is not None)
     if not counts:
@@ -72,7 +75,7 @@ def watch_of(kind: TrafficClass) -> Watch:
     pace = (POLICY_PACE_S, POLICY_PACE_S) if kind.requirements else (OWN_PACE_S, 0.0)
     checks = [target.check for target in kind.targets if asked[target.region_id] == most]
     unwatched = frozenset(region for region, found in asked.items() if found != most)
-    return Watch(together(most, checks, pace, _distance(kind)), unwatched)
+    return Watch(together(most, checks, pace, _distance(kind), floor_s), unwatched)
 
 
 def shape_of(kind: TrafficClass, watch: Watch, ca_file: str) -> Shape:
@@ -84,14 +87,22 @@ def shape_of(kind: TrafficClass, watch: Watch, ca_file: str) -> Shape:
 
 
 def mixture(kind: TrafficClass) -> Problem | None:
-    """What is to be said of a class whose regions do not all speak one protocol: it is spoken to in HTTP/1.1."""
+    """What is to be said of a class whose regions do not all speak one protocol: it is spoken to in HTTP/1.1.
+
+    Without the name of the class.
+    """
     spoken = {target.region_id: target.protocol for target in kind.targets}
     newer = sorted(region for region, protocol in spoken.items() if protocol is UpstreamProtocol.HTTP2)
     if len(newer) in (0, len(spoken)):
         return None
     others = ", ".join(sorted(spoken.keys() - set(newer)))
     why = f"protocol: HTTP/1.1 is spoken to all of its regions, as {others} speak no other; {', '.join(newer)} must too"
-    return Problem(kind.name, why, carried=True)
+    return Problem("", why, carried=True)
+
+
+def empty_cluster(name: str) -> Resource | Problem:
+    """The cluster of a class that no region can serve."""
+    return build_cluster(name, Shape(http2=False, transports=(), check=None, distance=1, ca_file=""))
 
 
 def build_cluster(name: str, shape: Shape) -> Resource | Problem:

@@ -7,6 +7,7 @@ its localities' bytes, one after another: what its message would be as a whole.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
 from .parts import METADATA, Addresses, Problem
 from .proto import message
-from .resources import ENDPOINTS, Resource
+from .resources import ENDPOINTS, MARK, Resource
 
 MOST_TIERS = 128
 MOST_WEIGHT = 2**24
@@ -52,53 +53,86 @@ def encryption(target: Target) -> str | None:
     return "verified" if target.check.verify_tls else "unverified"
 
 
-def build_endpoints(
-    kind: TrafficClass, addresses: Addresses, unwatched: frozenset[str] = frozenset()
-) -> tuple[Resource, tuple[Problem, ...]]:
-    """The endpoints of a class, and which regions had to be left out. ``unwatched``: not checked by the edge itself."""
-    tiers, problems = list[tuple[Target, ...]](), list[Problem]()
-    for tier in kind.tiers:
-        usable = tuple(_usable(kind, tier, addresses, problems))
-        if usable and len(tiers) == MOST_TIERS:
-            problems.append(Problem(f"{kind.name}/{usable[0].region_id}", f"stands behind {MOST_TIERS} tiers"))
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """The regions of a class as fields of its assignment. ``mark``: of all that it may have, so whoever holds a version
+    with that mark holds none beside them. ``lacking``: it is empty, and only for want of addresses.
+    """
+
+    body: bytes
+    mark: str
+    lacking: bool
+
+
+def localities(
+    tiers: tuple[tuple[Target, ...], ...], addresses: Addresses, unwatched: frozenset[str] = frozenset()
+) -> tuple[Regions, tuple[Problem, ...]]:
+    """The regions of a class as fields of its assignment, and which had to be left out.
+
+    ``unwatched``: not checked by the edge itself. The problems lack the name of the class in front.
+    """
+    told, problems = list[tuple[Target, ...]](), list[Problem]()
+    for tier in tiers:
+        usable = tuple(_usable(tier, addresses, problems))
+        if usable and len(told) == MOST_TIERS:
+            problems.append(Problem(f"/{usable[0].region_id}", f"stands behind {MOST_TIERS} tiers"))
         elif usable:
-            tiers.append(usable)
-    localities = [
+            told.append(usable)
+    found = [
         _locality(_key(target, addresses), priority, target.weight, target.region_id not in unwatched)
-        for priority, tier in enumerate(tiers)
+        for priority, tier in enumerate(told)
         for target in tier
     ]
-    return _resource(kind.name, localities), tuple(problems)
+    mark = _mark(tuple(sorted({target.region_id for tier in tiers for target in tier})))
+    lacking = not found and any(problem.host for problem in problems)
+    return Regions(b"".join(found), mark, lacking), tuple(problems)
 
 
-def _resource(name: str, localities: list[bytes]) -> Resource:
-    parts = [_part(_CLUSTER_NAME, name.encode()), *localities, _part(_POLICY, _policy())]
-    body = b"".join(parts)
-    return Resource(ENDPOINTS, name, body, blake2b(body, digest_size=8).hexdigest())
+@lru_cache(maxsize=16_384)
+def _mark(region_ids: tuple[str, ...]) -> str:
+    return blake2b("\0".join(region_ids).encode(), digest_size=8).hexdigest()
 
 
-def _usable(
-    kind: TrafficClass, tier: tuple[Target, ...], addresses: Addresses, problems: list[Problem]
-) -> Iterator[Target]:
+def assignment(name: str, regions: Regions) -> Resource:
+    """The endpoints of a class with these ``localities``."""
+    body = _part(_CLUSTER_NAME, name.encode()) + regions.body + _policy()
+    content = blake2b(body, digest_size=8).hexdigest() + ("~" if regions.lacking else "")
+    return Resource(ENDPOINTS, name, body, content + MARK + regions.mark, regions.lacking)
+
+
+def _usable(tier: tuple[Target, ...], addresses: Addresses, problems: list[Problem]) -> Iterator[Target]:
     for target in tier:
-        if why := _objection(target, addresses):
-            problems.append(Problem(f"{kind.name}/{target.region_id}", why))
+        if why := _objection(target):
+            problems.append(Problem(f"/{target.region_id}", why))
+        elif host := _unknown(target, addresses):
+            why = f"endpoint: no address is known for {host}"
+            problems.append(Problem(f"/{target.region_id}", why, carried=True, host=host))
         else:
             if (path := urlsplit(target.endpoint).path) not in ("", "/"):
                 why = f"endpoint: requests go there as they are, the path {path!r} is not put before theirs"
-                problems.append(Problem(f"{kind.name}/{target.region_id}", why, carried=True))
+                problems.append(Problem(f"/{target.region_id}", why, carried=True))
             yield target
 
 
-def _objection(target: Target, addresses: Addresses) -> str | None:
+def ips_of(target: Target, addresses: Addresses) -> tuple[str, ...]:
+    """The addresses of a region, none when it cannot be told."""
+    location = located(target.endpoint)
+    return () if location is None else _ips(location.host, addresses)
+
+
+def _objection(target: Target) -> str | None:
     if not 1 <= target.weight <= MOST_WEIGHT:
         return f"weight: {target.weight} is not allowed; allowed: 1 to {MOST_WEIGHT}"
     location = located(target.endpoint)
     if not target.region_id or location is None:
         return f"endpoint: {target.endpoint!r} is not allowed; allowed: http:// or https:// with a host and a port"
-    if not _ips(location.host, addresses):
-        return f"endpoint: no address is known for {location.host}"
     return None
+
+
+def _unknown(target: Target, addresses: Addresses) -> str:
+    """The host that a target cannot be reached for want of, "" for none."""
+    location = located(target.endpoint)
+    return location.host if location is not None and not _ips(location.host, addresses) else ""
 
 
 @lru_cache(maxsize=16_384)
@@ -160,10 +194,10 @@ def _fill(found: object, endpoint: str, ip: str, watched: bool) -> None:
 
 @lru_cache(maxsize=1)
 def _policy() -> bytes:
-    """A tier keeps all traffic until its last region is gone; Envoy would move some of it at three quarters."""
+    """As a field: a tier keeps all traffic until its last region is gone; Envoy would move some at three quarters."""
     found = message("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy")()
     found.overprovisioning_factor.value = 1000
-    return bytes(found.SerializeToString(deterministic=True))
+    return _part(_POLICY, bytes(found.SerializeToString(deterministic=True)))
 
 
 def _part(tag: bytes, body: bytes) -> bytes:

@@ -31,11 +31,12 @@ FOREIGN = (
     "x-envoy-original-dst-host",
     "x-envoy-force-trace",
     IP_TAGS,
+    COUNTRY,
     ASKED,
 )
 """Request headers by which a client could tell an edge how to carry it, or where it is."""
 
-_GEO = (COUNTRY, "x-geo-city", "x-geo-region", "x-geo-asn", "x-geo-anon")
+_GEO = ("x-geo-city", "x-geo-region", "x-geo-asn", "x-geo-anon")
 
 
 def listener(edge: EdgeSpec, options: EdgeOptions) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
@@ -84,6 +85,8 @@ def _manager(edge: EdgeSpec, options: EdgeOptions, problems: list[Problem]) -> d
         "generate_request_id": True,
         "always_set_request_id_in_response": True,
         "normalize_path": True,
+        "strip_trailing_host_dot": True,
+        "http_protocol_options": {"accept_http_10": True},  # a request without a host is still refused
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "common_http_protocol_options": {"headers_with_underscores_action": "DROP_HEADER", "idle_timeout": "3600s"},
         "http2_protocol_options": {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
+from .address_book import AddressBook
 from .parts import EdgeOptions
 from .plane import EnvoyDataPlane
+from .process import most_open_files
+from .resolve import Resolver
 from .server import AdsServer
 from .tls import ServerTls
 from .translate import Translator
@@ -17,15 +21,23 @@ Files = tuple[Path | None, Path | None, Path | None]
 
 
 async def open_envoy_plane(
-    listen: str, files: Files, geoip_database: Path | None, names: tuple[str, str, str]
+    listen: str,
+    files: Files,
+    geoip_database: Path | None,
+    names: tuple[str, str, str],
+    addresses: Path | None = None,
 ) -> EnvoyDataPlane:
     """A data plane that serves edges at ``listen`` already. ``names``: what errors call the files.
 
+    ``addresses``: the file in which regions' addresses are kept between starts, None for no file.
     Raises InvalidInputError, UnavailableError.
     """
     database = None if geoip_database is None else str(geoip_database.resolve())
     server = AdsServer(listen, _tls(files, names))
-    plane = EnvoyDataPlane(server, Translator(EdgeOptions(geoip_database=database)))
+    make_resolver = partial(Resolver, book=AddressBook(addresses))
+    plane = EnvoyDataPlane(
+        server, Translator(EdgeOptions(geoip_database=database, descriptors=most_open_files())), make_resolver
+    )
     await plane.start()
     return plane
 

@@ -27,6 +27,7 @@ EXHAUSTED = "policy-bound exhaustion"
 UNKNOWN = "unknown requirement"
 UNHEALTHY = "no healthy region"
 UNSERVED = "no such service"
+ECHO = "method not allowed"
 
 METADATA = "multi-region"
 """Under this name an endpoint says which region it belongs to."""
@@ -41,12 +42,14 @@ class EdgeOptions:
     """What holds for all edges of an installation. Paths are of the edge's machine.
 
     ``geoip_database``: an MMDB with countries, for edges that place clients by it. ``ca_file``: whom to trust when
-    regions speak TLS. ``access_log``: one JSON object per request on standard output.
+    regions speak TLS. ``access_log``: one JSON object per request on standard output. ``descriptors``: how many files
+    and connections an edge may have open, None when that is not known.
     """
 
     geoip_database: str | None = None
     ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
     access_log: bool = False
+    descriptors: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,13 @@ class Problem:
     """A part of a plan that cannot be told to an edge, and why; it was left out, or left as it was.
 
     ``carried``: it is told after all, in a way that may not be what was meant; the plan can be taken over whole.
+    ``host``: the name whose address is all that is missing.
     """
 
     resource: str
     reason: str
     carried: bool = False
+    host: str = ""
 
 
 Addresses = Mapping[str, tuple[str, ...]]

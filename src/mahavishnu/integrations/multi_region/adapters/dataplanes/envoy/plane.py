@@ -1,7 +1,8 @@
 """Envoys as the data plane: plans are translated per edge and shipped by the servers for edges.
 
 Brings together the translation, the addresses that it needs, and the server; decides nothing itself. An address that
-changes has the newest plan translated again, of which only the endpoints concerned are sent.
+changes has the newest plan translated again, of which only the endpoints concerned are sent. An edge that was told
+nothing yet waits a moment for addresses that are being looked up: it may hold good ones from before we started.
 
 A plan that costs more than one slice of time is carried on between other work of the event loop, edge by edge; a newer
 one takes its place, and begins with the edges that waited longest.
@@ -10,7 +11,7 @@ one takes its place, and begins with the edges that waited longest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 import structlog
@@ -18,10 +19,12 @@ import structlog
 from mahavishnu.integrations.multi_region.core.traffic import TrafficPlan
 from mahavishnu.integrations.multi_region.ports.dataplane import EdgeListener, EdgeState, Rejection
 
+from .endpoints import host_names
 from .parts import Addresses, Problem
 from .resolve import Resolver
+from .resources import Snapshot
 from .server import AdsServer
-from .translate import MADE, Translator
+from .translate import KEPT, MADE, Translator
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +48,7 @@ class EnvoyDataPlane:
         self._work: Generator[int, None, None] | None = None
         self._carrying: asyncio.Task[None] | None = None
         self._turns: dict[str, int] = {}
+        self._hosts: dict[str, frozenset[str]] = {}
 
     async def start(self) -> None:
         """Serve edges. Raises UnavailableError when the address cannot be had."""
@@ -64,9 +68,10 @@ class EnvoyDataPlane:
         for edge_id in (last.edges.keys() if last is not None else set()) - plan.edges.keys():
             self._translator.forget(edge_id)
             self._turns.pop(edge_id, None)
+            self._hosts.pop(edge_id, None)
         self._plan = plan
         self._server.declare(plan.edges)
-        self._ship(plan, self._resolver.addresses)
+        self._ship(plan)
 
     def states(self) -> Mapping[str, EdgeState]:
         """Each edge of the newest plan, and each that is connected, by id."""
@@ -86,15 +91,15 @@ class EnvoyDataPlane:
         await self._resolver.close()
         await self._server.stop()
 
-    def _addresses_changed(self, addresses: Addresses) -> None:
+    def _addresses_changed(self, _: Addresses) -> None:
         if self._plan is not None:
-            self._ship(self._plan, addresses)
+            self._ship(self._plan)
 
-    def _ship(self, plan: TrafficPlan, addresses: Addresses) -> None:
+    def _ship(self, plan: TrafficPlan) -> None:
         """Begin with a plan, in place of the one that was under way; what a slice does not do is carried on."""
         if self._work is not None:
             self._work.close()
-        self._work = self._steps(plan, addresses)
+        self._work = self._steps(plan)
         self._advance()
         if self._work is not None and (self._carrying is None or self._carrying.done()):
             self._carrying = asyncio.get_running_loop().create_task(self._carry_on())
@@ -118,18 +123,40 @@ class EnvoyDataPlane:
             except StopIteration:
                 self._work = None
 
-    def _steps(self, plan: TrafficPlan, addresses: Addresses) -> Generator[int, None, None]:
+    def _steps(self, plan: TrafficPlan) -> Generator[int, None, None]:
         """Translate for each edge and ship that, those first that waited longest."""
+        yield from self._gather_hosts(plan)
+        addresses = self._resolver.addresses
         turn = max(self._turns.values(), default=0) + 1
         for edge_id in sorted(plan.edges, key=lambda edge_id: self._turns.get(edge_id, 0)):
+            if edge_id not in self._turns and self._resolver.awaits(self._hosts[edge_id]):
+                continue
             edge = plan.edges[edge_id]
             snapshot, problems = yield from self._translator.steps(edge, plan.generation, addresses)
             self._turns[edge_id] = turn
-            lacking = _rejections((problem for problem in problems if not problem.carried), plan.generation)
-            remarks = _rejections((problem for problem in problems if problem.carried), plan.generation)
-            self._server.offer(edge_id, snapshot, lacking, remarks)
+            self._hosts[edge_id] = self._translator.hosts(edge_id)
+            self._offer(edge_id, snapshot, problems)
             yield MADE
-        self._resolver.follow(frozenset().union(*map(self._translator.hosts, plan.edges)))
+        self._resolver.follow(frozenset().union(*self._hosts.values()))
+
+    def _gather_hosts(self, plan: TrafficPlan) -> Iterator[int]:
+        """Have hosts looked up that edges need which were told nothing yet."""
+        fresh = [edge_id for edge_id in plan.edges if edge_id not in self._turns]
+        for edge_id in fresh:
+            found: set[str] = set()
+            for kind in {id(kind.tiers): kind for kind in plan.edges[edge_id].classes}.values():
+                found |= host_names([kind])
+                yield KEPT
+            self._hosts[edge_id] = frozenset(found)
+        if fresh:
+            self._resolver.follow(frozenset().union(*self._hosts.values()))
+
+    def _offer(self, edge_id: str, snapshot: Snapshot, problems: tuple[Problem, ...]) -> None:
+        """Ship what was translated, with what is to be said of it; hosts that are being looked up are no news yet."""
+        said = [problem for problem in problems if not (problem.host and self._resolver.awaits({problem.host}))]
+        lacking = _rejections((problem for problem in said if not problem.carried), snapshot.generation)
+        remarks = _rejections((problem for problem in said if problem.carried), snapshot.generation)
+        self._server.offer(edge_id, snapshot, lacking, remarks)
 
 
 def _rejections(problems: Iterable[Problem], generation: int) -> tuple[Rejection, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,7 @@ class EnvoyProcess:
             )
         except OSError as err:
             raise UnavailableError(f"{start.envoy.path} cannot be started: {err}") from err
+        _let_open_files(self._child.pid)
 
     async def _keep(self, path: Path) -> None:
         """Start it again whenever it dies, after pauses that grow while it dies young."""
@@ -121,6 +123,20 @@ class EnvoyProcess:
             except UnavailableError as err:
                 log.error("envoy not started", error=str(err))
                 await asyncio.sleep(_PAUSES_S[-1])
+
+
+def most_open_files() -> int:
+    """How many files and connections an Envoy that is started here may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def _let_open_files(pid: int) -> None:
+    """Let a process open as many files as it ever may; each connection is one, and the usual limit is for shells."""
+    try:
+        _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+    except (OSError, ValueError) as err:  # it has ended already, or it is not ours to say
+        log.warning("limit of open files not raised", error=str(err))
 
 
 async def drain(admin: Admin, drain_s: float) -> None:

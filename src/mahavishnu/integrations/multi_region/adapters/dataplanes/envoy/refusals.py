@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .parts import EXHAUSTED, REASON, UNHEALTHY, UNKNOWN, UNSERVED
+from .parts import ECHO, EXHAUSTED, REASON, UNHEALTHY, UNKNOWN, UNSERVED
 
 PROBLEM_JSON = "application/problem+json"
 _TYPES = "urn:mahavishnu:multi-region:problem:"
@@ -15,6 +15,7 @@ _TITLES = {
     EXHAUSTED: "No region may serve this request now",
     UNHEALTHY: "No region that may serve this request answers",
     UNSERVED: "No service of this edge answers to this host name",
+    ECHO: "Requests are not sent back to who sent them",
 }
 _NO_REGION = ("UH", "NC", "UF", "UC", "UO", "UR", "LH")
 """Envoy's marks for: no healthy host, no cluster, connection failed or ended, overflow, reset by the region or us."""
@@ -27,11 +28,11 @@ def body(reason: str, status: int) -> str:
     return json.dumps({"type": _TYPES + kind, "title": _TITLES[reason], "status": status, "detail": reason})
 
 
-def direct(reason: str, status: int) -> Mapping[str, Any]:
-    """The part of a route that refuses whatever matches."""
+def direct(reason: str, status: int, *more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a route that refuses whatever matches. ``more``: headers beside the reason."""
     return {
         "direct_response": {"status": status, "body": {"inline_string": body(reason, status)}},
-        "response_headers_to_add": [header(REASON, reason), header("content-type", PROBLEM_JSON)],
+        "response_headers_to_add": [header(REASON, reason), header("content-type", PROBLEM_JSON), *more],
     }
 
 

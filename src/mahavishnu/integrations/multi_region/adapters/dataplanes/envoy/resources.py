@@ -18,15 +18,28 @@ ROUTES = TYPE_URL + "envoy.config.route.v3.RouteConfiguration"
 IN_ORDER = (CLUSTER, ENDPOINTS, LISTENER, ROUTES)
 """The order in which additions are made, so that nothing names what is not there yet; removals go the other way."""
 
+MARK = "."
+"""In a version, what comes before the mark of all the regions that the resource may hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One resource: ``body`` is the serialised message, ``version`` the hash of it."""
+    """One resource: ``body`` is the serialised message, ``version`` the hash of it.
+
+    ``lacking``: it is emptier than was meant, only because something is not known. It is for clients that have nothing
+    of the name; one that holds a version with the same mark goes on with that.
+    """
 
     type_url: str
     name: str
     body: bytes
     version: str
+    lacking: bool = False
+
+    def spares(self, held: str | None) -> bool:
+        """Whether a client that holds that version goes on with it."""
+        mark = self.version.partition(MARK)[2]
+        return self.lacking and held is not None and mark != "" and held.partition(MARK)[2] == mark
 
     @classmethod
     def of(cls, type_url: str, name: str, message: Any) -> Resource:
@@ -47,9 +60,11 @@ class Part:
 class Snapshot:
     """All resources of one edge, by type and name. ``generation``: of the plan. An endpoint's name is its cluster's.
 
-    ``sites``: what its routes are put together from, by service; None when they are of one piece.
+    ``sites``: what its routes are put together from, by service; None when they are of one piece. ``dormant``: clusters
+    that are told, empty, only to an edge that may hold them from before: no route leads there.
     """
 
     generation: int
     resources: Mapping[str, Mapping[str, Resource]] = field(default_factory=lambda: MappingProxyType({}))
     sites: Mapping[str, Part] | None = None
+    dormant: frozenset[str] = frozenset()

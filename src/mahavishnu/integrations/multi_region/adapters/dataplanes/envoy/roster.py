@@ -21,6 +21,7 @@ from mahavishnu.integrations.multi_region.ports.dataplane import (
     Rejection,
 )
 
+from .dormant import Dormant
 from .exchange import Ask
 from .isolation import Isolation
 from .parts import ROUTES_NAME
@@ -65,6 +66,7 @@ class _Edge:
     report: LoadReport | None = None
     away: bool = False
     isolation: Isolation = field(default_factory=Isolation)
+    dormant: Dormant = field(default_factory=Dormant)
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:
@@ -113,7 +115,7 @@ class Roster:
     ) -> None:
         """What a declared edge is to hold from now on, what could not be told to it, and what is to be said of it."""
         edge = self._edge(edge_id)
-        self._tell_streams(edge, edge.isolation.offer(snapshot))
+        self._tell_streams(edge, edge.isolation.offer(edge.dormant.offer(snapshot)))
         self._note_problems(edge, problems, remarks)
         self._judge(edge)
 
@@ -154,6 +156,8 @@ class Roster:
         """A stream's client said something."""
         refusals = link.stream.receive(ask)
         edge = self._edges.get(link.edge_id)
+        if edge is not None and (told := edge.dormant.hear(ask)) is not None:
+            self._tell_streams(edge, edge.isolation.offer(told))
         if edge is not None and edge.last is link:
             refusals = self._hear_routes(edge, link, ask, refusals)
         for refusal in refusals:

@@ -19,6 +19,7 @@ from .constraints import made
 from .parts import (
     ASKED,
     COUNTRY,
+    ECHO,
     EXHAUSTED,
     IP_TAGS,
     METADATA,
@@ -32,9 +33,10 @@ from .parts import (
 from .refusals import direct, header
 from .statements import PRESENT, matcher, strictest_first
 
-IDEMPOTENT = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
-"""By RFC 9110, section 9.2.2: carried out twice they leave what carried out once leaves."""
+IDEMPOTENT = "GET|HEAD|OPTIONS|PUT|DELETE"
+"""By RFC 9110, section 9.2.2: carried out twice they leave what carried out once leaves. TRACE is refused."""
 
+_METHODS = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"
 _NAMELESS = "-"
 _STREAM_IDLE_S = 300.0
 _COUNTRIES_AT_ONCE = 20  # Envoy takes patterns of at most 100 instructions
@@ -68,7 +70,7 @@ class Site:
         """The site of a service at an edge that tells these areas apart."""
         stem = TrafficClass(service.service, (), "", ()).name
         classes = tuple(
-            (kind.requirements, kind.area, kind.name.removeprefix(stem), _nobody_may(kind)) for kind in service.classes
+            (kind.requirements, kind.area, kind.name.removeprefix(stem), is_refused(kind)) for kind in service.classes
         )
         named = tuple(area for area in areas if area.name)
         return cls(service.service, stem, service.hosts, service.routes, service.requirements, named, classes)
@@ -79,12 +81,12 @@ class Site:
         if not alike or self.service != service.service or len(self.classes) != len(service.classes):
             return False
         pairs = zip(self.classes, service.classes, strict=True)
-        if any(c[0] != k.requirements or c[1] != k.area or c[3] != _nobody_may(k) for c, k in pairs):
+        if any(c[0] != k.requirements or c[1] != k.area or c[3] != is_refused(k) for c, k in pairs):
             return False
         return self.areas == tuple(area for area in areas if area.name)
 
 
-def _nobody_may(kind: TrafficClass) -> bool:
+def is_refused(kind: TrafficClass) -> bool:
     """Whether the edge itself refuses a class: one with regions, none of them healthy, is for the edge to judge."""
     return kind.exhausted is not None and not any(kind.tiers)
 
@@ -166,6 +168,8 @@ def _unfit(route: RouteClass, problems: list[Problem]) -> bool:
 
 
 def _routes(site: Site, carried: list[RouteClass]) -> Iterator[dict[str, Any]]:
+    trace = {"name": ":method", "string_match": {"exact": "TRACE"}}
+    yield {"match": {"prefix": "/", "headers": [trace]}, **direct(ECHO, 405, header("allow", _METHODS))}
     for statement in strictest_first(site.statements):
         yield from _in_areas(site, statement, [matcher(statement)], carried)
     unread = {"match": {"prefix": "/", "headers": [PRESENT]}, **direct(UNKNOWN, 403)}

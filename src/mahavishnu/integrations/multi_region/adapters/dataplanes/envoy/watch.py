@@ -92,16 +92,24 @@ class Watch:
         resource = self.wanted.get(name)
         if resource is None:
             behind = self.type_url in ROOTS and name in self.held
+        elif self._stays(name, resource):
+            behind = self._aloft[name] > 0
         else:
             behind = not self.held.get(name) == self._sent.get(name) == resource.version or self._aloft[name] > 0
         (self.lagging.add if behind else self.lagging.discard)(name)
 
     def _aim(self, name: str) -> Resource | None:
-        """What the client should hold of a name: what is wanted, or the last good when it refused that."""
+        """What to send of a name: what is wanted, the last good when it refused that, None to leave it as it is."""
         resource, refusal = self.wanted.get(name), self.refused.get(name)
+        resource = None if resource is not None and self._stays(name, resource) else resource
         if resource is None or refusal is None or refusal.version != resource.version:
             return resource
         return self.good.get(name)
+
+    def _stays(self, name: str, resource: Resource) -> bool:
+        """Whether the client goes on with what it holds, since more is not known than that it may."""
+        held = self.held.get(name)
+        return self._sent.get(name) == held and resource.spares(held)
 
     # --- what the client says ---------------------------------------------------------------
 
