@@ -213,7 +213,7 @@ MAY_READ = {
     "surfaces/world/build.py": "parses it",
     "surfaces/http/bodies.py": "parses it",
     "surfaces/http/v1_look.py": "shows it",
-    "shell/table.py": "notes that a preference makes regions depend on each other",
+    "shell/routing/table.py": "notes that a preference makes regions depend on each other",
 }
 MAY_EVALUATE = {"core/eligibility.py", "core/policy.py", "core/vocabulary.py"}
 

@@ -32,10 +32,10 @@ from mahavishnu.integrations.multi_region.errors import (
     UnknownServiceError,
 )
 from mahavishnu.integrations.multi_region.facts.network import latency_model
-from mahavishnu.integrations.multi_region.shell.batch import CHUNK, LISTED, Batch, RouteBatch, turns_of
-from mahavishnu.integrations.multi_region.shell.batch_winners import WIDTH
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
-from mahavishnu.integrations.multi_region.shell.table import MAX_ARRAYED, PLAIN, RoutingTable
+from mahavishnu.integrations.multi_region.shell.routing.batch import CHUNK, LISTED, Batch, RouteBatch, turns_of
+from mahavishnu.integrations.multi_region.shell.routing.batch_winners import WIDTH
+from mahavishnu.integrations.multi_region.shell.routing.table import MAX_ARRAYED, PLAIN, RoutingTable
 from mahavishnu.integrations.multi_region.testing.builders import fleet, view
 from tests.shell.random_worlds import (
     FRAMEWORKS,

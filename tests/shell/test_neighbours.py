@@ -11,7 +11,7 @@ from mahavishnu.integrations.multi_region.core.latency import CELLS
 from mahavishnu.integrations.multi_region.core.model import Fleet, Point, RegionView
 from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.facts.network import latency_model
-from mahavishnu.integrations.multi_region.shell.sites import Sites
+from mahavishnu.integrations.multi_region.shell.routing.sites import Sites
 from mahavishnu.integrations.multi_region.testing.builders import fleet, view
 from tests.shell.random_worlds import Reference, StagedManager
 

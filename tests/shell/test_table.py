@@ -31,10 +31,10 @@ from mahavishnu.integrations.multi_region.core.request import Request
 from mahavishnu.integrations.multi_region.core.residuals import Corrections, Learned
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, UnknownServiceError
 from mahavishnu.integrations.multi_region.facts.network import latency_model, zone_of_client
-from mahavishnu.integrations.multi_region.shell.parts import Part, indices_of
-from mahavishnu.integrations.multi_region.shell.sites import FINER, HALF_WAY_KM, Sites
-from mahavishnu.integrations.multi_region.shell.table import MAX_ENTRIES, MAX_LOG, PLAIN, RoutingTable
-from mahavishnu.integrations.multi_region.shell.tally import MAX_KINDS, Tally
+from mahavishnu.integrations.multi_region.shell.routing.parts import Part, indices_of
+from mahavishnu.integrations.multi_region.shell.routing.sites import FINER, HALF_WAY_KM, Sites
+from mahavishnu.integrations.multi_region.shell.routing.table import MAX_ENTRIES, MAX_LOG, PLAIN, RoutingTable
+from mahavishnu.integrations.multi_region.shell.routing.tally import MAX_KINDS, Tally
 from mahavishnu.integrations.multi_region.testing.builders import fleet, policy, service, view
 from tests.shell.random_worlds import StagedManager
 

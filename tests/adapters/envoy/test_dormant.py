@@ -10,6 +10,8 @@ from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.proto import
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resources import (
     CLUSTER,
     ENDPOINTS,
+    IN_ORDER,
+    LISTENER,
     ROUTES,
     Resource,
     Snapshot,
@@ -31,13 +33,19 @@ class Edge:
     """An edge that refuses routes if told to. What it holds outlives its streams."""
 
     def __init__(self, *, refuses_routes: bool = False) -> None:
-        self.holds: dict[str, dict[str, Resource]] = {CLUSTER: {}, ENDPOINTS: {}, ROUTES: {}}
+        self.holds: dict[str, dict[str, Resource]] = {url: {} for url in IN_ORDER}
         self.refuses_routes = refuses_routes
 
     def connect(self, roster: Roster) -> None:
         """Open a stream, say what it holds, and answer until there is nothing more to answer."""
         self.link: Link = roster.connect("e1", "1", delta=True)
-        for url, names in ((CLUSTER, (EVERYTHING,)), (ENDPOINTS, self.holds[CLUSTER]), (ROUTES, (ROUTES_NAME,))):
+        named = {
+            CLUSTER: (EVERYTHING,),
+            ENDPOINTS: self.holds[CLUSTER],
+            LISTENER: (EVERYTHING,),
+            ROUTES: (ROUTES_NAME,),
+        }
+        for url, names in named.items():
             holds = {name: one.version for name, one in self.holds[url].items()}
             roster.hear(self.link, Ask(url, subscribe=tuple(names), holds=holds))
         self.talk(roster)

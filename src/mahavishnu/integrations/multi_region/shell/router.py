@@ -31,15 +31,15 @@ from mahavishnu.integrations.multi_region.core.routing import (
 )
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, NoEligibleRegionError
 from mahavishnu.integrations.multi_region.ports.geoip import GeoIp
+from mahavishnu.integrations.multi_region.shell.routing.batch import Batch, Numbers, RouteBatch, read_places
+from mahavishnu.integrations.multi_region.shell.routing.contexts import ContextReader
+from mahavishnu.integrations.multi_region.shell.routing.measurements import Measurements
+from mahavishnu.integrations.multi_region.shell.routing.parts import ALONE, Compiled, Part
+from mahavishnu.integrations.multi_region.shell.routing.table import PLAIN, RoutingTable
+from mahavishnu.integrations.multi_region.shell.routing.tally import Kind, Tally, turns_matter
+from mahavishnu.integrations.multi_region.shell.routing.telling import Teller, say
 
-from .batch import Batch, Numbers, RouteBatch, read_places
-from .contexts import ContextReader
-from .measurements import Measurements
-from .parts import ALONE, Compiled, Part
 from .region_source import RegionSource
-from .table import PLAIN, RoutingTable
-from .tally import Kind, Tally, turns_matter
-from .telling import Teller, say
 
 _LATENCY = RoutingStrategy.LATENCY_BASED
 _WEIGHTED = RoutingStrategy.WEIGHTED

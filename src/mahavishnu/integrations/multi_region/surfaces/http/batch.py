@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from mahavishnu.integrations.multi_region.core.model import ComplianceFramework, RoutingStrategy
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, nearest_hint
-from mahavishnu.integrations.multi_region.shell.batch import Numbers
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
+from mahavishnu.integrations.multi_region.shell.routing.batch import Numbers
 
 from .auth import Role
 from .documents import inline_schema, json_body

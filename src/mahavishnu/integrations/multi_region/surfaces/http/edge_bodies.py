@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport, HostSeen
 from mahavishnu.integrations.multi_region.core.edges import DEFAULT_LISTEN, ClientPlace, EdgeSpec, Network
@@ -78,8 +78,10 @@ class EdgeBody(Body):
         return Point(self.latitude, self.longitude)
 
 
-class HostBody(Body):
-    """One region in one class, as an edge holds it."""
+class HostBody(BaseModel):
+    """One region in one class, as an edge holds it. No ``Body``: a report has tens of thousands of these."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     region: kinds.Id = Field(description="The region's id.")
     ejected: bool = Field(False, description="Whether the edge took it out by what its own requests met.")

@@ -11,7 +11,7 @@ from mahavishnu.integrations.multi_region.core.failover import RecoveryEvent, Re
 from mahavishnu.integrations.multi_region.core.model import AdminState
 from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Freeze
 from mahavishnu.integrations.multi_region.errors import FailoverRefusedError, InvalidInputError, nearest_hint
-from mahavishnu.integrations.multi_region.shell.measurements import Measured
+from mahavishnu.integrations.multi_region.shell.routing.measurements import Measured
 from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 
 from .action_bodies import (

@@ -135,7 +135,7 @@ class Builder:
 
 
 def _with_old(fresh: Built, old: Built) -> Built:
-    """The same with what the edge has, where it would refuse the new: a virtual host, or a cluster of whatever shape."""
+    """The same with what the edge has, where it would refuse the new: a virtual host, or a cluster of any shape."""
     lacking = {name: old.clusters[name] for name in fresh.lacking if name in old.clusters}
     stays = fresh.site.refused and old.clash == fresh.clash
     if not lacking and not stays:

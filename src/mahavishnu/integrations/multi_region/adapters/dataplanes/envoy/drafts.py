@@ -1,7 +1,7 @@
 """What becomes of the services of plans, as far as edges share it: each part is worked out once for all of them.
 
-A *mould* is all of a class but its name. Classes share the tiers that they are made of, mostly, and plans share what did
-not change, so both are known again as the objects that they are.
+A *mould* is all of a class but its name. Classes share the tiers that they are made of, mostly, and plans share what
+did not change, so both are known again as the objects that they are.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Mould:
 class Draft:
     """A service, worked out as far as it is the same for all edges. ``dormant``: classes that no region can serve.
 
-    ``known``: the addresses of the hosts in it. ``stamp``: the same object in drafts that are equal but for ``traffic``.
+    ``known``: the addresses of the hosts in it. ``stamp``: one object for drafts that are equal but for ``traffic``.
     """
 
     traffic: ServiceTraffic

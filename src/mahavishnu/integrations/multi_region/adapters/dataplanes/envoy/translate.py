@@ -8,7 +8,7 @@ Plans and edges share what is equal as the same objects; such a part costs a gla
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from types import MappingProxyType
@@ -82,10 +82,7 @@ class Translator:
         self._builder.trim(built for each in self._edges.values() for built in each.services.values())
         drafts = yield from self._drafted(edge, plan, addresses)
         level = edge.level
-        if len(drafts) != len(edge.services) or any(
-            name not in edge.services or edge.services[name].draft.stamp is not draft.stamp
-            for name, draft in drafts.items()
-        ):
+        if len(drafts) != len(edge.services) or any(map(_demands_other, drafts.values(), edge.services.values())):
             level = level_for((draft.demand for draft in drafts.values()), level, self._options.descriptors)
         services = yield from self._built(edge, drafts, level, plan.areas)
         if level is not edge.level or edge.routes is None or not _same_in_order(services, edge.services):
@@ -149,18 +146,23 @@ class Translator:
     def _assembled(self, edge: _Edge, services: Mapping[str, Built]) -> Iterator[int]:
         """Put together what services were built; types of which nothing changed are the same objects as before."""
         each = services.values()
+        if list(services) == list(edge.services):
+            fresh = [built for built, old in zip(each, edge.services.values(), strict=True) if built is not old]
+            before = [edge.services[built.draft.traffic.service] for built in fresh]
+        else:
+            fresh, before = list(each), list[Built]()
         edge.told = {
             **edge.told,
-            CLUSTER: _if_new(edge.told.get(CLUSTER), _joined(built.clusters for built in each)),
-            ENDPOINTS: _if_new(edge.told.get(ENDPOINTS), _joined(built.endpoints for built in each)),
+            CLUSTER: _told(edge.told.get(CLUSTER), [b.clusters for b in before], [b.clusters for b in fresh]),
+            ENDPOINTS: _told(edge.told.get(ENDPOINTS), [b.endpoints for b in before], [b.endpoints for b in fresh]),
         }
         parts = {name: built.site.part for name, built in services.items() if built.site.part is not None}
         if edge.routes is None or not _same_parts(parts, edge.parts):
             edge.parts = MappingProxyType(parts)
             edge.routes = self._builder.one(routes_of(edge.parts))
             edge.told[ROUTES] = {ROUTES_NAME: edge.routes}
-        dormant = frozenset(chain.from_iterable(built.draft.dormant for built in each))
-        edge.dormant = edge.dormant if dormant == edge.dormant else dormant
+        if not before or any(old.draft.dormant != new.draft.dormant for old, new in zip(before, fresh, strict=True)):
+            edge.dormant = frozenset(chain.from_iterable(built.draft.dormant for built in each))
         edge.hosts = frozenset(chain.from_iterable(built.draft.known for built in each))
         edge.problems = tuple(chain.from_iterable(built.problems for built in each))
         yield MADE + KEPT * len(services)
@@ -180,11 +182,26 @@ class Translator:
         return spec, old[1] if old is not None else None, problems
 
 
-def _joined(parts: Iterator[Mapping[str, Resource]]) -> dict[str, Resource]:
-    found: dict[str, Resource] = {}
-    for part in parts:
+def _demands_other(draft: Draft, old: Built) -> bool:
+    return draft is not old.draft and draft.demand != old.draft.demand
+
+
+def _told(
+    whole: Mapping[str, Resource] | None,
+    before: Sequence[Mapping[str, Resource]],
+    fresh: Sequence[Mapping[str, Resource]],
+) -> Mapping[str, Resource]:
+    """All resources of a type. ``before``: what ``fresh`` takes the place of in ``whole``; none when it is all there is."""
+    in_place = (
+        whole is not None and before and all(old.keys() == new.keys() for old, new in zip(before, fresh, strict=True))
+    )
+    found = dict(whole) if whole is not None and in_place else {}
+    if before and not in_place:
+        gone = set(chain.from_iterable(before))
+        found = {name: one for name, one in (whole or {}).items() if name not in gone}
+    for part in fresh:
         found.update(part)
-    return found
+    return _if_new(whole, found)
 
 
 def _if_new(old: Mapping[str, Resource] | None, fresh: Mapping[str, Resource]) -> Mapping[str, Resource]:

@@ -10,9 +10,9 @@ from mahavishnu.integrations.multi_region.core.geo import distance_km
 from mahavishnu.integrations.multi_region.core.model import Point
 from mahavishnu.integrations.multi_region.core.residuals import check_rtt
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
+from mahavishnu.integrations.multi_region.shell.region_source import RegionSource
 
 from .contexts import ContextReader
-from .region_source import RegionSource
 
 
 @dataclass(frozen=True, slots=True)

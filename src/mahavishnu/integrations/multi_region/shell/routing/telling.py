@@ -19,9 +19,9 @@ from mahavishnu.integrations.multi_region.core.routing import (
     unplaced_reasoning,
 )
 from mahavishnu.integrations.multi_region.facts.network import region_rtt_ms
+from mahavishnu.integrations.multi_region.shell.region_source import RegionSource
 
 from .parts import ALONE
-from .region_source import RegionSource
 from .table import PLAIN
 
 _LATENCY = RoutingStrategy.LATENCY_BASED
