@@ -170,7 +170,7 @@ class TestLogSink:
         try:
             len(authorization) // 0
         except ZeroDivisionError:
-            logging.getLogger("uvicorn.error").exception("it failed")
+            logging.getLogger("some.library").exception("it failed")
 
     def test_a_stream_that_is_gone_does_not_raise(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -21,7 +21,10 @@ async def test_hanging_up_in_the_middle_of_a_body_fails_nothing(path: str, told:
         headers = [(b"content-type", b"application/json"), (b"authorization", token), *length]
         scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode()}
         scope |= {"query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http", "root_path": ""}
-        coming = [{"type": "http.request", "body": b'{"request', "more_body": True}, {"type": "http.disconnect"}]
+        coming: list[Message] = [
+            {"type": "http.request", "body": b'{"request', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
 
         async def receive() -> Message:
             return coming.pop(0) if coming else {"type": "http.disconnect"}

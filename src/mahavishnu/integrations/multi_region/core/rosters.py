@@ -1,8 +1,8 @@
 """Who may serve what requests to a service state, and why each other region may not.
 
 Law comes first, then the service's deployment; a region that either excludes is in no roster, however healthy it is
-(L6). While a policy prefers its regions and one of them can serve, the others are excluded too. Services that differ
-in their names alone share their rosters.
+(L6). Regions beyond a policy's preference are in it, marked, since law lets them serve once no preferred one can: who
+is in a roster depends on no health. Services that differ in their names alone share their rosters.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from itertools import combinations
 from types import MappingProxyType
 
 from .deployment import DeploymentView, Group
-from .eligibility import attested_by, failed_over_for, in_force, lawful_objection, part_objection
-from .model import ComplianceFramework, Fleet, RoutingStrategy
+from .eligibility import attested_by, failed_over_for, lawful_objection, part_objection
+from .model import ComplianceFramework, Fleet, LocalityLevel, RoutingStrategy
 from .request import Needs, Request, needs_of, shares_of
-from .tiers import Member, members_of
+from .tiers import Member, members_of, preference_holds
 from .traffic import Standing
 
 MOST_COMBINED = 4
@@ -33,18 +33,20 @@ Statement = tuple[ComplianceFramework, ...]
 class Roster:
     """Who may serve a statement, for all services of a kind, by id. ``unlawful``: why the law excludes a region.
 
-    ``shape``: all of the members that tiers depend on, in one fleet.
+    ``shape``: all of the members that tiers depend on, in one fleet. ``reserve``: members that must take nothing now,
+    since a policy prefers others and one of those can serve.
     """
 
     statement: tuple[str, ...]
     members: tuple[Member, ...]
     unlawful: Mapping[str, str]
-    shape: tuple[tuple[str, Standing, bool], ...]
+    shape: tuple[tuple[str, Standing, bool, bool], ...]
+    reserve: frozenset[str]
 
     def exhaustion(self, excluded: Mapping[str, str]) -> str | None:
         """Why nobody can serve; None when somebody can. ``excluded``: why each region that is no member is none."""
         if self.members:
-            serves = any(standing is Standing.SERVING for _, standing, _ in self.shape)
+            serves = any(standing is Standing.SERVING for _, standing, _, _ in self.shape)
             return None if serves else NO_HEALTHY
         why = "; ".join(f"{region_id} {text}" for region_id, text in excluded.items())
         if self.unlawful:
@@ -142,12 +144,20 @@ class Rosters:
         return statements_of(attested_by(reached))
 
     def _roster(self, own: Needs, kind: Kind, statement: Statement, absent: Mapping[str, str]) -> Roster:
-        needs = in_force(self._fleet, self._needs(own, kind.policy, statement))
+        needs = replace(self._needs(own, kind.policy, statement), beyond_preference=True)
         unlawful = self._unlawful(needs, kind.policy, statement)
-        able = (r for r in self._regions if r.region_id not in unlawful and r.region_id not in absent)
-        members = members_of(able, needs, self._seen_alive)
-        shape = tuple((one.region.region_id, one.standing, one.crowded) for one in members)
-        return Roster(tuple(framework.value for framework in statement), members, unlawful, shape)
+        able = [r for r in self._regions if r.region_id not in unlawful and r.region_id not in absent]
+        members = members_of(able, needs, self._seen_alive, self._beyond(needs, kind.policy, statement))
+        shape = tuple((one.region.region_id, one.standing, one.crowded, one.beyond) for one in members)
+        held = preference_holds(members, own.deployment)
+        reserve = frozenset(one.region.region_id for one in members if held and one.beyond)
+        return Roster(tuple(framework.value for framework in statement), members, unlawful, shape, reserve)
+
+    def _beyond(self, needs: Needs, policy: str | None, statement: Statement) -> Mapping[str, str]:
+        """Regions that law excludes while a preferred one can serve, those that it always excludes among them."""
+        if not any(one.locality_level is LocalityLevel.PREFERRED for one in needs.policies):
+            return {}
+        return self._unlawful(replace(needs, beyond_preference=False), policy, statement)
 
     def _needs(self, own: Needs, policy: str | None, statement: Statement) -> Needs:
         """The needs of requests to a service; what binds them depends on its policy and on what they state alone."""

@@ -21,7 +21,7 @@ from .ranking import KEYS, Key, RankInput, by_latency, ordered
 from .rosters import Kind, Roster, Rosters, Served
 from .routes import RouteClass
 from .sharing import Before, OldClasses, are_same
-from .spill import made_to_fit
+from .spill import Reserves, made_to_fit
 from .tiers import Member, Pool, placed, pools_of, whole_weights
 from .traffic import EdgePlan, ServiceTraffic, Standing, Target, TrafficClass, TrafficPlan
 
@@ -76,7 +76,7 @@ def plan_traffic(
     before = Before(previous)
     planner = _Planner(others, given, before)
     plans = {edge_id: planner.edge(edges[edge_id]) for edge_id in sorted(edges)}
-    fitting = made_to_fit(plans, others, given.demand)
+    fitting = made_to_fit(plans, others, given.demand, planner.reserves)
     told = {edge_id: before.edge(plan, plans[edge_id]) for edge_id, plan in fitting.items()}
     return TrafficPlan(fleet.revision, fleet.generation, MappingProxyType(told))
 
@@ -129,6 +129,12 @@ class _Planner:
         self._tiers: dict[object, Tiers] = {}
         self._ranked: dict[tuple[Order, RoutingStrategy], list[str]] = {}
         self._targets: dict[tuple[str, int, Standing, int], Target] = {}
+
+    @property
+    def reserves(self) -> Reserves:
+        """The regions of each class that must take nothing now, where there are some."""
+        pairs = ((served.name, roster) for served in self._served for roster in served.rosters)
+        return {(name, roster.statement): roster.reserve for name, roster in pairs if roster.reserve}
 
     # --- edges and areas ----------------------------------------------------------------------
 

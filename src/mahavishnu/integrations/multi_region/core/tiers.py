@@ -5,6 +5,10 @@ regions that may serve (L6). Within the regions that a deployment has active, th
 that are saturated, or full of load that no edge sends (they stay: nobody is drowned, L7); the warm ones follow in the
 order in which they take over, so that each loss already has its fallback at the edge (L8).
 
+Regions beyond a policy's preference share no tier with those that it prefers and follow behind all of them, warm ones
+included: an edge falls to them by itself when it finds none of the preferred well. Once no preferred one can serve,
+as ``eligibility.in_force`` has it, they come before those of the preferred that have no room or stand by.
+
 A region that goes down or drains stays where it stands, with its weight: edges give it nothing and fall to the next by
 themselves, so that a loss is one word about one region, and so are the failover after it and the return. Only where
 groups of a deployment share traffic exactly does the next of its group take its place.
@@ -15,7 +19,7 @@ that stands by, once fewer than a tenth of them are well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
 
@@ -44,11 +48,15 @@ _TOLD: Mapping[Reason | None, Standing] = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A region that has part in a class, as it is placed. ``crowded``: it has no room, so it comes after the others."""
+    """A region that has part in a class, as it is placed. ``crowded``: it has no room, so it comes after the others.
+
+    ``beyond``: law allows it only while no region that a policy prefers can serve.
+    """
 
     region: RegionView
     standing: Standing
     crowded: bool
+    beyond: bool = False
 
 
 Pool = Sequence[tuple[Member, float]]
@@ -62,22 +70,24 @@ def placed(region: RegionView) -> RegionView:
     return replace(region, phase=Phase.HEALTHY, serves_as=None, health_score=WELL)
 
 
-def members_of(regions: Iterable[RegionView], needs: Needs, seen_alive: frozenset[str]) -> tuple[Member, ...]:
-    """The regions as members of a class, in the order given.
+def members_of(
+    regions: Iterable[RegionView], needs: Needs, seen_alive: frozenset[str], beyond: Container[str] = ()
+) -> tuple[Member, ...]:
+    """The regions as members of a class, in the order given. ``beyond``: those that no policy prefers, by id.
 
     Where health alone would leave nobody, regions in ``seen_alive`` keep serving (L9, L10); those that an operator or
     a failover took out do not (L11).
     """
-    members = tuple(_member(region, needs) for region in regions)
+    members = tuple(_member(region, needs, region.region_id in beyond) for region in regions)
     if any(one.standing is Standing.SERVING for one in members):
         return members
     return tuple(_trusted(one) if one.region.region_id in seen_alive else one for one in members)
 
 
-def _member(region: RegionView, needs: Needs) -> Member:
+def _member(region: RegionView, needs: Needs, beyond: bool) -> Member:
     why = standing_objection(region, needs)
     crowded = region.standing is Phase.SATURATED or region.load >= region.max_capacity
-    return Member(placed(region), _TOLD[None if why is None else why.code], crowded)
+    return Member(placed(region), _TOLD[None if why is None else why.code], crowded, beyond)
 
 
 def _trusted(member: Member) -> Member:
@@ -95,14 +105,21 @@ def pools_of(
     ``ranked``: the members as ``ranking.ordered`` has them by the strategy. ``deployment``: the service's plan of
     record. ``weights``: by region, what ``weighted`` goes by.
     """
-    if deployment is None:
-        return _once(_staged(ranked, lambda stage: _by_strategy(stage, strategy, weights)))
-    active = [one for one in ranked if one.region.region_id in deployment.active]
-    by_id = {one.region.region_id: one for one in ranked}
-    warm = [by_id[region_id] for region_id in deployment.warm if region_id in by_id]
-    return _once(
-        _staged(active, lambda stage: _by_group(stage, strategy, deployment, weights)) + _staged(warm, _each_alone)
-    )
+    sides = [[one for one in ranked if one.beyond is beyond] for beyond in (False, True)]
+    stages = [_stages(side, strategy, deployment, weights) for side in sides if side]
+    held = preference_holds(ranked, deployment)
+    rows = stages if held else [[pools for pools in row if pools] for row in zip(*stages, strict=True)]
+    return _once([pool for row in rows for pools in row for pool in pools])
+
+
+def preference_holds(members: Iterable[Member], deployment: DeploymentView | None) -> bool:
+    """Whether one of the preferred regions can serve now, so that those beyond the preference take nothing (L6)."""
+    able = (one.region.region_id for one in members if _is_able(one))
+    return any(deployment is None or region_id in deployment.active for region_id in able)
+
+
+def _is_able(member: Member) -> bool:
+    return member.standing is Standing.SERVING and not member.crowded and not member.beyond
 
 
 def whole_weights(shares: Sequence[float]) -> list[int]:
@@ -113,10 +130,25 @@ def whole_weights(shares: Sequence[float]) -> list[int]:
     return [max(1, round(WHOLE * share / total)) for share in shares]
 
 
-def _staged(members: Sequence[Member], tell: Callable[[list[Member]], list[Pool]]) -> list[Pool]:
+def _stages(
+    ranked: Sequence[Member],
+    strategy: RoutingStrategy,
+    deployment: DeploymentView | None,
+    weights: Mapping[str, float],
+) -> list[list[Pool]]:
+    """The pools of those that are active, then of those that stand by; of each first those with room."""
+    if deployment is None:
+        return _staged(ranked, lambda stage: _by_strategy(stage, strategy, weights))
+    active = [one for one in ranked if one.region.region_id in deployment.active]
+    by_id = {one.region.region_id: one for one in ranked}
+    warm = [by_id[region_id] for region_id in deployment.warm if region_id in by_id]
+    return _staged(active, lambda stage: _by_group(stage, strategy, deployment, weights)) + _staged(warm, _each_alone)
+
+
+def _staged(members: Sequence[Member], tell: Callable[[list[Member]], list[Pool]]) -> list[list[Pool]]:
     """The pools of those with room, then of those without."""
     stages = ([one for one in members if one.crowded is crowded] for crowded in (False, True))
-    return [pool for stage in stages for pool in tell(stage)]
+    return [tell(stage) for stage in stages]
 
 
 def _by_group(

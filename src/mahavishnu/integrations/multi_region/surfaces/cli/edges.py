@@ -102,7 +102,7 @@ def add_edge(
 def remove_edge(
     edge: EdgeId, yes: Yes = False, as_json: AsJson = False, server: ServerUrl = None, token: TokenText = None
 ) -> None:
-    """Remove an edge's declaration. A running one goes on with what it was told last.
+    """Remove an edge's declaration. One that runs elsewhere goes on with what it was told last; one run here ends.
 
     Example: `multi-region edges rm edge-eu --yes`
     """

@@ -83,7 +83,7 @@ class HostBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    region: kinds.Id = Field(description="The region's id.")
+    region: str = Field(max_length=63, pattern="^[!-~]+$", description="The region's id.")
     ejected: bool = Field(False, description="Whether the edge took it out by what its own requests met.")
     failing: bool = Field(False, description="Whether the edge's own checks of it fail.")
     in_flight: int = Field(0, ge=0, description="Requests without an answer.")

@@ -49,7 +49,7 @@ class Built:
 
     def is_of(self, draft: Draft, level: Level, areas: tuple[Area, ...], clash: frozenset[str]) -> bool:
         """Whether it is what would be built of these."""
-        same = self.draft.stamp is draft.stamp and self.level is level and self.clash == clash
+        same = (self.draft is draft or self.draft.stamp is draft.stamp) and self.level is level and self.clash == clash
         return same and (self.areas is areas or self.areas == areas)
 
 

@@ -117,7 +117,7 @@ class Translator:
         for service in plan.services:
             built = edge.services.get(service.service)
             old = None if built is None else built.draft
-            if old is None or old.traffic is not service or not old.fits(addresses):
+            if old is None or old.traffic is not service or (old.known and not old.fits(addresses)):
                 before = self._builder.drafts.made
                 draft = self._builder.drafts.of(service, old, addresses, alike)
                 yield KEPT if before == self._builder.drafts.made else MADE
@@ -140,7 +140,7 @@ class Translator:
             else:
                 found[name] = self._builder.build(draft, level, areas, clash, old)
                 yield NAMED * len(draft.classes)
-            taken |= draft.hosts
+            taken.update(draft.hosts)
         return found
 
     def _assembled(self, edge: _Edge, services: Mapping[str, Built]) -> Iterator[int]:
@@ -191,7 +191,7 @@ def _told(
     before: Sequence[Mapping[str, Resource]],
     fresh: Sequence[Mapping[str, Resource]],
 ) -> Mapping[str, Resource]:
-    """All resources of a type. ``before``: what ``fresh`` takes the place of in ``whole``; none when it is all there is."""
+    """All resources of a type. ``before``: what ``fresh`` takes the place of in ``whole``; none when it is all."""
     in_place = (
         whole is not None and before and all(old.keys() == new.keys() for old, new in zip(before, fresh, strict=True))
     )
