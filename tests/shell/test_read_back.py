@@ -15,7 +15,7 @@ from mahavishnu.integrations.multi_region.core.traffic import (
     TrafficPlan,
 )
 from mahavishnu.integrations.multi_region.ports.dataplane import Astray, EdgeEvent, Ejected
-from mahavishnu.integrations.multi_region.shell.read_back import MOST_TOLD, ReadBack
+from mahavishnu.integrations.multi_region.shell.edges.read_back import MOST_TOLD, ReadBack
 
 
 def told(*regions: str) -> TrafficPlan:

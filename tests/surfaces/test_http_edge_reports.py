@@ -11,7 +11,7 @@ import pytest
 
 from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport, HostSeen, report_document
 from mahavishnu.integrations.multi_region.ports.dataplane import MemoryDataPlane, Rejected, Rejection
-from mahavishnu.integrations.multi_region.shell.read_back import MOST_TOLD
+from mahavishnu.integrations.multi_region.shell.edges.read_back import MOST_TOLD
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Role
 from mahavishnu.integrations.multi_region.surfaces.http.routes import MAX_BODY, MAX_LONG_BODY
 from mahavishnu.integrations.multi_region.surfaces.http.server import create_app

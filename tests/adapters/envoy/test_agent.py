@@ -268,3 +268,25 @@ def _is_dead(pid: int) -> Callable[[], Awaitable[bool]]:
         return not is_alive(pid)
 
     return asked
+
+
+async def test_one_that_ends_before_it_has_relieved_another_ends_both(tmp_path: Path) -> None:
+    port, xds, state, left_in = free_port(), free_port(), tmp_path / "s", tmp_path / "left"
+    left_in.mkdir()
+    state.mkdir()
+    bootstrap = bootstrap_document("edge", (("127.0.0.1", xds),), admin_socket=str(left_in / "admin.sock"))
+    (left_in / "bootstrap.json").write_text(json.dumps(bootstrap))
+    async with region("a") as a, controller(xds, plan(port, a)):
+        command = [str(find_envoy().path), "-c", str(left_in / "bootstrap.json"), "--disable-hot-restart", "-l", "off"]
+        left = await asyncio.create_subprocess_exec(*command)
+        try:
+            await until(serves(port, "a"))
+            (state / "edge.pid").write_text(json.dumps({"pid": 1, "run_dir": str(left_in)}))  # it was started again
+            async with agent(xds, state):
+                pass
+            await asyncio.wait_for(left.wait(), DEADLINE_S)
+            assert not left_in.exists()
+        finally:
+            if left.returncode is None:
+                left.kill()
+                await left.wait()

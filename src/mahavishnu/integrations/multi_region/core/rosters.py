@@ -43,6 +43,12 @@ class Roster:
     shape: tuple[tuple[str, Standing, bool, bool], ...]
     reserve: frozenset[str]
 
+    @property
+    def sides(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The members that policies prefer (all, where none prefers any) and those beyond: no tier mixes them."""
+        beyond = frozenset(one.region.region_id for one in self.members if one.beyond)
+        return frozenset(one.region.region_id for one in self.members) - beyond, beyond
+
     def exhaustion(self, excluded: Mapping[str, str]) -> str | None:
         """Why nobody can serve; None when somebody can. ``excluded``: why each region that is no member is none."""
         if self.members:

@@ -216,8 +216,8 @@ class _Planner:
             return (False,) * len(served.rosters)
         key = (order, own, served.kind)
         if key not in self._apart:
-            members = ({one.region.region_id for one in roster.members} for roster in served.rosters)
-            self._apart[key] = tuple(narrowed(order, regions) != narrowed(own, regions) for regions in members)
+            sides = (roster.sides for roster in served.rosters)
+            self._apart[key] = tuple(any(narrowed(order, s) != narrowed(own, s) for s in pair) for pair in sides)
         return self._apart[key]
 
     def _drawn(self, served: Served, order: Order, far: Far) -> tuple[Tiers, ...]:

@@ -108,7 +108,7 @@ def pools_of(
     sides = [[one for one in ranked if one.beyond is beyond] for beyond in (False, True)]
     stages = [_stages(side, strategy, deployment, weights) for side in sides if side]
     held = preference_holds(ranked, deployment)
-    rows = stages if held else [[pools for pools in row if pools] for row in zip(*stages, strict=True)]
+    rows = stages if held else zip(*stages, strict=True)
     return _once([pool for row in rows for pools in row for pool in pools])
 
 

@@ -1,7 +1,7 @@
 """Steering: keeps the edges on the newest plan, takes in what they tell, and says who has taken over what (L14).
 
-Plans are made by ``edge_plans.py``; how edges are told is the data plane's; what they saw is counted by
-``edge_evidence.py`` and recorded by ``edge_alarms.py``.
+Plans are made by ``edges/plans.py``; how edges are told is the data plane's; what they saw is counted by
+``edges/evidence.py`` and recorded by ``edges/alarms.py``.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from mahavishnu.integrations.multi_region.ports.dataplane import (
     Rejected,
     Rejection,
 )
+from mahavishnu.integrations.multi_region.shell.edges.alarms import EdgeAlarms
+from mahavishnu.integrations.multi_region.shell.edges.evidence import EdgeEvidence
+from mahavishnu.integrations.multi_region.shell.edges.plans import EdgePlans, Planner
+from mahavishnu.integrations.multi_region.shell.edges.read_back import ReadBack
 
-from .edge_alarms import EdgeAlarms
-from .edge_evidence import EdgeEvidence
-from .edge_plans import EdgePlans, Planner
 from .manager import RegionManager
-from .read_back import ReadBack
 
 TICK_S = 0.5
 """How often it is looked whether facts or reports have expired."""

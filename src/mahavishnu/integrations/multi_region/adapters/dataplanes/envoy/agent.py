@@ -8,10 +8,7 @@ process.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -25,11 +22,12 @@ from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport
 from mahavishnu.integrations.multi_region.errors import MultiRegionError, UnavailableError
 
 from . import last_good
-from .admin import Admin, read_report
+from .admin import read_report
 from .binary import Envoy
 from .hold import Hold
-from .process import EnvoyProcess, Start, retire
+from .process import EnvoyProcess, Start
 from .server import AdsServer
+from .succession import Succession
 
 REPORT_S = 1.0
 SAVE_S = 5.0
@@ -99,6 +97,7 @@ class EdgeAgent:
         )
         self.process = EnvoyProcess(start)
         self._hold = Hold(orders.lock_file)
+        self._succession = Succession(orders.pid_file, self._run_dir)
         self._relay: AdsServer | None = None
         self._nothing_kept = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -117,6 +116,7 @@ class EdgeAgent:
         """Start Envoy. Raises UnavailableError when it cannot be started, or another agent runs this edge."""
         self._orders.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._hold.take()
+        self._succession.begin()
         if not await reachable(self._orders.controllers):
             await self._start_relay()
         await self.process.start()
@@ -138,7 +138,7 @@ class EdgeAgent:
         await self._stop_relay()
         shutil.rmtree(self._run_dir, ignore_errors=True)
         if self._hold.taken:
-            self._orders.pid_file.unlink(missing_ok=True)
+            self._succession.close()
             self._hold.release()
 
     # --- starting without controllers -----------------------------------------------------------
@@ -182,20 +182,9 @@ class EdgeAgent:
             await relay.stop()
 
     async def _relieve(self) -> None:
-        """End the Envoy that an agent before this one left running, once this one serves in its place."""
-        try:
-            left = json.loads(self._orders.pid_file.read_text())
-        except (OSError, ValueError):
-            left = None
+        """End the Envoys that agents before this one left running, once this one serves in their place."""
         await self.process.ready(READY_S)
-        self._orders.pid_file.write_text(json.dumps({"pid": self.pid, "run_dir": str(self._run_dir)}))
-        if left is None or not _is_ours(left["pid"], left["run_dir"]):
-            return
-        async with Admin(f"{left['run_dir']}/admin.sock") as admin:
-            await retire(admin, self._orders.drain_s)
-        with suppress(ProcessLookupError):
-            os.kill(left["pid"], signal.SIGTERM)
-        shutil.rmtree(left["run_dir"], ignore_errors=True)
+        await self._succession.relieve(self.pid, self._orders.drain_s)
 
     # --- telling and remembering ------------------------------------------------------------------
 
@@ -256,11 +245,3 @@ async def _answers(host: str, port: int) -> bool:
     with suppress(OSError):
         await writer.wait_closed()
     return True
-
-
-def _is_ours(pid: int, run_dir: str) -> bool:
-    """Whether a process is an Envoy that was started from that folder."""
-    try:
-        return f"{run_dir}/bootstrap.json".encode() in Path("/proc", str(int(pid)), "cmdline").read_bytes()
-    except (OSError, ValueError):
-        return False

@@ -12,8 +12,7 @@ import structlog
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 from mahavishnu.integrations.multi_region.ports.dataplane import Astray, Connected, Ejected, Rejected
-
-from .recorder import Recorder
+from mahavishnu.integrations.multi_region.shell.recorder import Recorder
 
 log = structlog.get_logger(__name__)
 

@@ -17,10 +17,10 @@ from mahavishnu.integrations.multi_region.core.model import ComplianceFramework
 from mahavishnu.integrations.multi_region.core.safety import Carried
 from mahavishnu.integrations.multi_region.core.traffic import TrafficPlan
 from mahavishnu.integrations.multi_region.ports.dataplane import LoadReport
+from mahavishnu.integrations.multi_region.shell.guard import nothing_carried
+from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 
-from .edge_demand import EdgeDemand
-from .guard import nothing_carried
-from .manager import RegionManager
+from .demand import EdgeDemand
 
 COUNT_EVERY_S = 0.2
 """How often reports are counted at most; those that come between are counted together."""

@@ -18,8 +18,7 @@ from mahavishnu.integrations.multi_region.core.model import Fleet, Phase
 from mahavishnu.integrations.multi_region.core.steering import SteeringInput, plan_traffic
 from mahavishnu.integrations.multi_region.core.traffic import TrafficPlan
 from mahavishnu.integrations.multi_region.facts.places import centroids
-
-from .manager import RegionManager
+from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 
 Planner = Callable[[Fleet, Mapping[str, EdgeSpec], SteeringInput, TrafficPlan | None], TrafficPlan]
 """Makes a plan; the last argument is the plan before it, whose objects it may share."""
