@@ -191,13 +191,12 @@ def scrape(registry: CollectorRegistry) -> Samples:
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
 
-def test_the_sink_counts_events_and_what_failovers_took() -> None:
+def test_the_sink_counts_events_by_kind() -> None:
     sink = MetricsSink()
-    for duration in (150, 350.0, "soon", None):
-        sink.take(entry(EventKind.FAILOVER_COMPLETED, details={"duration_ms": duration}))
+    for _ in range(4):
+        sink.take(entry(EventKind.FAILOVER_COMPLETED))
     sink.take(entry(EventKind.FAILOVER_REFUSED))
     assert sink.events == {"failover.completed": 4, "failover.refused": 1}
-    assert (sink.failovers, sink.failover_seconds, sink.failovers_refused) == (4, 0.5, 1)
 
 
 def test_a_snapshot_becomes_metrics() -> None:

@@ -244,15 +244,6 @@ def test_a_policy_that_is_named_and_gone_leaves_nobody() -> None:
     assert kind.exhausted == "policy-bound exhaustion: us-east-1 policy gone does not allow it"
 
 
-@pytest.mark.parametrize(("phase", "expected"), [("healthy", [EU]), ("down", [DE, EU, US])])
-def test_regions_beyond_a_preference_are_told_only_while_no_preferred_one_can_serve(
-    phase: str, expected: list[str]
-) -> None:
-    preferred = replace(policy("p", allow=[EU]), locality_level=LocalityLevel.PREFERRED)
-    world = fleet(US, view(EU, phase), DE, policies=[preferred], services=[service("api", policy="p")])
-    assert sorted(order(named(world))) == sorted(expected)
-
-
 def test_names_of_classes_never_collide() -> None:
     world = fleet(
         view(US), view(EU, compliance=["gdpr"]), services=[service("api"), service("api~gdpr"), service("a%7Eb@c")]

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings, strategies as st
 
 from mahavishnu.integrations.multi_region.core.deployment import DeploymentView, Group, State
 from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec
-from mahavishnu.integrations.multi_region.core.eligibility import in_force, lawful_objection
+from mahavishnu.integrations.multi_region.core.eligibility import lawful_objection
 from mahavishnu.integrations.multi_region.core.geo import distance_km
 from mahavishnu.integrations.multi_region.core.model import (
     AdminState,
@@ -106,6 +106,12 @@ def worlds(draw: st.DrawFn) -> Fleet:
     )
 
 
+def strict(world: Fleet) -> Fleet:
+    """What only some regions are preferred for is ``test_steering_preference.py``'s."""
+    policies = {n: replace(p, locality_level=LocalityLevel.STRICT) for n, p in world.policies.items()}
+    return replace(world, policies=MappingProxyType(policies))
+
+
 seen = st.frozensets(names)
 
 
@@ -116,7 +122,7 @@ seen = st.frozensets(names)
 @given(worlds(), seen)
 def test_L6_no_unlawful_region_is_in_any_tier_of_any_class(world: Fleet, alive: frozenset[str]) -> None:
     for kind in classes(steered(world, alive)):
-        needs = in_force(world, needs_of(world, asked(world, kind)))
+        needs = replace(needs_of(world, asked(world, kind)), beyond_preference=True)
         held = {target.region_id for target in kind.targets}
         allowed = {r.region_id for r in world.regions.values() if lawful_objection(r, needs) is None}
         part = allowed if needs.deployment is None else allowed & {*needs.deployment.active, *needs.deployment.warm}
@@ -181,7 +187,7 @@ def test_L8_whichever_region_is_lost_edges_already_hold_what_they_would_then_be_
 
 
 @settings(max_examples=100)
-@given(worlds())
+@given(worlds().map(strict))
 def test_L8_the_warm_regions_of_a_deployment_stand_behind_its_active_ones(world: Fleet) -> None:
     for kind in classes(steered(world)):
         record = world.deployments.get(kind.service)

@@ -14,7 +14,6 @@ from mahavishnu.integrations.multi_region.core.deployment import DeploymentView
 from mahavishnu.integrations.multi_region.core.model import (
     AdminState,
     Fleet,
-    LocalityLevel,
     Phase,
     RegionView,
     RoutingStrategy,
@@ -22,7 +21,7 @@ from mahavishnu.integrations.multi_region.core.model import (
 from mahavishnu.integrations.multi_region.core.steering import plan_traffic
 from mahavishnu.integrations.multi_region.core.traffic import Standing, Target, TrafficClass, TrafficPlan
 from mahavishnu.integrations.multi_region.testing.builders import fleet, service
-from tests.laws.test_steering import EDGES, classes, steered, worlds
+from tests.laws.test_steering import EDGES, classes, steered, strict, worlds
 from tests.laws.test_steering_room import EDGE, GIVEN, at, plan_of, tiers
 from tests.laws.worlds import FIVE
 
@@ -45,12 +44,6 @@ def well(world: Fleet, name: str) -> Fleet:
 def is_exact(record: DeploymentView | None) -> bool:
     """Whether groups share traffic: there the next of a group takes the place of one that is lost."""
     return record is not None and sum(group.weight > 0 for group in record.groups) > 1
-
-
-def strict(world: Fleet) -> Fleet:
-    """Preferences fall away when none of the preferred serves; that is more than a word."""
-    policies = {n: replace(p, locality_level=LocalityLevel.STRICT) for n, p in world.policies.items()}
-    return replace(world, policies=MappingProxyType(policies))
 
 
 def retold(kind: TrafficClass, name: str, standing: Standing) -> TrafficClass:

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from mahavishnu.integrations.multi_region.core.deployment import DeploymentView, Group, State
 from mahavishnu.integrations.multi_region.core.edges import EdgeSpec
+from mahavishnu.integrations.multi_region.core.eligibility import in_force, is_lawful
 from mahavishnu.integrations.multi_region.core.geo import distance_km
 from mahavishnu.integrations.multi_region.core.model import (
     AdminState,
@@ -23,10 +24,11 @@ from mahavishnu.integrations.multi_region.core.model import (
     RegionView,
     RoutingStrategy,
 )
+from mahavishnu.integrations.multi_region.core.request import needs_of
 from mahavishnu.integrations.multi_region.core.steering import SteeringInput, plan_traffic
 from mahavishnu.integrations.multi_region.core.traffic import Standing, Target, TrafficClass, TrafficPlan
 from mahavishnu.integrations.multi_region.testing.builders import fleet, service, view
-from tests.laws.test_steering import COUNTRIES, EDGES, steered, worlds
+from tests.laws.test_steering import COUNTRIES, EDGES, asked as requested, steered, worlds
 
 EDGE = EdgeSpec("edge", Point(0.0, 0.0))
 TWIN = EdgeSpec("twin", Point(0.0, 0.1))
@@ -247,7 +249,9 @@ def planned(world: Fleet, demand: Demand, carried: Mapping[str, float] | None = 
 
 def usable(world: Fleet, kind: TrafficClass) -> set[str]:
     """Regions of a class that may be filled; of a deployment, those that take traffic, while one of them serves."""
-    serving = {target.region_id for target in kind.targets if target.standing is Standing.SERVING}
+    needs = in_force(world, needs_of(world, requested(world, kind)))
+    lawful = {name for name, region in world.regions.items() if is_lawful(region, needs)}
+    serving = {t.region_id for t in kind.targets if t.standing is Standing.SERVING} & lawful
     record = world.deployments.get(kind.service)
     if record is None:
         return serving

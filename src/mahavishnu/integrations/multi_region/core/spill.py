@@ -164,8 +164,8 @@ def _sorted_by_room(
     """Tiers in the same order, but those with room for ``need`` requests/s before those with less, and full ones last.
 
     ``free``: the room that is left, in requests/s by region.
-    Regions that take traffic now stay before those that stand by, and both before the reserve. A tier that nobody serves stands where it would if
-    it were served, so that it need not move when it is.
+    Regions that take traffic now stay before those that stand by, and both before the reserve. A tier that nobody
+    serves stands where it would if it were served, so that it need not move when it is.
     """
 
     def lateness(tier: Tier) -> tuple[bool, bool, int]:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from mahavishnu.integrations.multi_region.core.events import ChainedEvent, EventKind
+from mahavishnu.integrations.multi_region.core.events import ChainedEvent
 from mahavishnu.integrations.multi_region.core.model import Phase
 
 T = TypeVar("T")
@@ -71,25 +71,15 @@ class MetricsSnapshot:
 
 
 class MetricsSink:
-    """The Sink port as counters: events by kind, and what failovers took. Its fields are for reading."""
+    """The Sink port as counters: events by kind. Its field is for reading."""
 
     def __init__(self) -> None:
         self.events: dict[str, int] = {}
-        self.failovers = 0
-        self.failover_seconds = 0.0
 
     def take(self, entry: ChainedEvent) -> None:
         """Count one event."""
         kind = entry.event.kind
         self.events[kind.value] = self.events.get(kind.value, 0) + 1
-        if kind is EventKind.FAILOVER_COMPLETED:
-            self.failovers += 1
-            self.failover_seconds += _seconds(entry.event.details.get("duration_ms"))
-
-    @property
-    def failovers_refused(self) -> int:
-        """How many failovers a rule refused."""
-        return self.events.get(EventKind.FAILOVER_REFUSED.value, 0)
 
 
 class FleetCollector(Collector):
@@ -215,8 +205,3 @@ def _parts(values: Mapping[Any, T], most: int) -> Iterator[Iterable[tuple[Any, T
     yield islice(items, most)
     for item in items:
         yield chain((item,), islice(items, most - 1))
-
-
-def _seconds(duration_ms: object) -> float:
-    """A duration in seconds; 0 for what is no number of milliseconds."""
-    return duration_ms / 1000.0 if isinstance(duration_ms, int | float) else 0.0
