@@ -239,3 +239,45 @@ async def test_a_region_that_was_asked_first_does_not_hide_that_the_others_faile
     down = [r for r, s in bench.states.items() if s.phase is Phase.DOWN]
     assert bench.monitor.blind
     assert down in ([], ["a"])
+
+
+async def test_in_the_first_round_who_is_asked_first_is_not_down_for_being_first() -> None:
+    bench = Bench("a", "b")
+    bench.table["a"].health = HealthCheck(interval_s=1.0, timeout_s=0.5, fall=2)
+    bench.table["b"].health = HealthCheck(interval_s=8.0, timeout_s=8.0, fall=2)
+    bench.probe.answers = dict.fromkeys("ab", ProbeResult(False, 0.0, "no route"))
+    bench.probe.takes_s = 0.4
+    waits, answer = asyncio.Event(), bench.probe.ask
+
+    async def ask(endpoint: str, check: HealthCheck) -> ProbeResult:
+        if "b.example" in endpoint:
+            await waits.wait()
+        return await answer(endpoint, check)
+
+    bench.probe.ask = ask  # type: ignore[method-assign]  # the probe hangs on one region
+    bench.monitor.start()
+    await bench.clock.advance(6)
+    assert bench.probe.asked["a"] >= 4 and bench.states["a"].phase is not Phase.DOWN
+    waits.set()
+    await bench.clock.advance(2)
+    assert bench.monitor.blind and bench.states["a"].phase is not Phase.DOWN
+    await bench.monitor.close()
+
+
+async def test_after_the_first_round_silence_elsewhere_protects_nobody() -> None:
+    bench = Bench("a", "b")
+    bench.table["a"].health = HealthCheck(interval_s=1.0, timeout_s=0.5, fall=2)
+    bench.table["b"].health = HealthCheck(interval_s=8.0, timeout_s=8.0, fall=2)
+    bench.probe.answers = {"a": ProbeResult(False, 0.0, "no route")}
+    answer = bench.probe.ask
+
+    async def ask(endpoint: str, check: HealthCheck) -> ProbeResult:
+        if "b.example" in endpoint:
+            await asyncio.Event().wait()
+        return await answer(endpoint, check)
+
+    bench.probe.ask = ask  # type: ignore[method-assign]  # the probe hangs on one region
+    bench.monitor.start()
+    await bench.clock.advance(30)
+    assert bench.states["a"].phase is Phase.DOWN
+    await bench.monitor.close()

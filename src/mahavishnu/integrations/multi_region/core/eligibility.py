@@ -192,12 +192,17 @@ def in_force(fleet: Fleet, needs: Needs, without: str | None = None) -> Needs:
 
     ``without``: a region that does not count, since it is leaving. For data at rest the law alone is asked, not health.
     """
-    if needs.beyond_preference or not any(_prefers(policy) for policy in needs.policies):
+    if needs.beyond_preference or not has_preference(needs):
         return needs
     judge = may_serve if needs.use is Use.SERVE else is_lawful
     if any(judge(region, needs) for region in fleet.regions.values() if region.region_id != without):
         return needs
     return replace(needs, beyond_preference=True)
+
+
+def has_preference(needs: Needs) -> bool:
+    """Whether a policy prefers some regions, and so opens others only while none of these can do it."""
+    return any(_prefers(policy) for policy in needs.policies)
 
 
 def _prefers(policy: PolicyView) -> bool:

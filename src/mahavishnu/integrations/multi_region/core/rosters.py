@@ -13,8 +13,8 @@ from itertools import combinations
 from types import MappingProxyType
 
 from .deployment import DeploymentView, Group
-from .eligibility import attested_by, failed_over_for, lawful_objection, part_objection
-from .model import ComplianceFramework, Fleet, LocalityLevel, RoutingStrategy
+from .eligibility import attested_by, failed_over_for, has_preference, lawful_objection, part_objection
+from .model import ComplianceFramework, Fleet, RoutingStrategy
 from .request import Needs, Request, needs_of, shares_of
 from .tiers import Member, members_of, preference_holds
 from .traffic import Standing
@@ -161,7 +161,7 @@ class Rosters:
 
     def _beyond(self, needs: Needs, policy: str | None, statement: Statement) -> Mapping[str, str]:
         """Regions that law excludes while a preferred one can serve, those that it always excludes among them."""
-        if not any(one.locality_level is LocalityLevel.PREFERRED for one in needs.policies):
+        if not has_preference(needs):
             return {}
         return self._unlawful(replace(needs, beyond_preference=False), policy, statement)
 

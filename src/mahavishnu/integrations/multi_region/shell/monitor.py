@@ -70,11 +70,13 @@ class HealthMonitor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
+        self._began: float | None = None
         self.blind = False
 
     def start(self) -> None:
         """Begin to watch every region in the table, and the time."""
         if self._ticker is None:
+            self._began = self._clock.monotonic() if self._probe is not None else None
             self._ticker = asyncio.create_task(self._tick_forever(), name="health ticks")
         self.follow_table()
 
@@ -150,8 +152,8 @@ class HealthMonitor:
 
     def _count(self, region_id: str, result: ProbeResult, check: HealthCheck) -> None:
         before = self.states.get(region_id, HealthState())
-        blind = self._look_at_ourselves(region_id, result)
-        seen = Observation(result.ok, result.latency_ms, result.shedding, result.reason, distrusted=blind)
+        distrusted = self._look_at_ourselves(region_id, result) or self._begins()
+        seen = Observation(result.ok, result.latency_ms, result.shedding, result.reason, distrusted=distrusted)
         self._store(region_id, before, probed(before, seen, self._clock.monotonic(), check))
 
     def _look_at_ourselves(self, region_id: str, result: ProbeResult) -> bool:
@@ -168,6 +170,13 @@ class HealthMonitor:
                 self._withdraw()
             self._hooks.blind(blind)
         return blind
+
+    def _begins(self) -> bool:
+        """Whether this is the first round, and some region was not asked yet: who fails may only be the first asked."""
+        if self._began is None or self._clock.monotonic() >= self._began + self._round_s():
+            return False
+        unasked = (r for r in self._regions if not self.states.get(r, HealthState()).probed)
+        return len(self._regions) > 1 and next(unasked, None) is not None
 
     def _withdraw(self) -> None:
         """Take back what was said of targets that fail and are not down yet: it led to the blindness."""
