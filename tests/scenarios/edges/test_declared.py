@@ -69,7 +69,8 @@ async def noted_pid(stage: Stage) -> int:
     """The Envoy of the second edge, once the controller has noted that it runs."""
 
     async def noted() -> bool:
-        return bool(stage.pid_file(SECOND).exists() and stage.pid_file(SECOND).read_text())
+        file = stage.pid_file(SECOND)
+        return file.exists() and json.loads(file.read_text())["pid"] is not None
 
     await until(noted, f"the Envoy of {SECOND} is noted")
     return int(json.loads(stage.pid_file(SECOND).read_text())["pid"])

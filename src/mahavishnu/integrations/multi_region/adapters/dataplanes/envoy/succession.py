@@ -51,7 +51,10 @@ class Succession:
         self._path.unlink(missing_ok=True)
 
     def _write(self, pid: int | None) -> None:
-        self._path.write_text(json.dumps({"pid": pid, "run_dir": self._run_dir, "before": self._left}))
+        """Whole or not at all: whoever reads it must not find half of it. ``pid``: None until Envoy serves."""
+        fresh = self._path.with_suffix(".pid.new")
+        fresh.write_text(json.dumps({"pid": pid, "run_dir": self._run_dir, "before": self._left}))
+        fresh.replace(self._path)
 
 
 def _named(path: Path) -> list[str]:
