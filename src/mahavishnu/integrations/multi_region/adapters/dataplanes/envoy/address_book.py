@@ -6,7 +6,6 @@ A small JSON file: host name to a list of IP addresses. It is an aid, so a file 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import structlog
 
 from .parts import Addresses
+from .private_file import replace_private
 
 log = structlog.get_logger(__name__)
 
@@ -42,14 +42,11 @@ class AddressBook:
         """Keep these in place of what was kept before; readable by this user alone. A failure is logged."""
         if self._path is None:
             return
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        kept = {host: list(ips) for host, ips in sorted(addresses.items())}
         try:
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump({host: list(ips) for host, ips in sorted(addresses.items())}, file)
-            fresh.replace(self._path)
+            replace_private(self._path, json.dumps(kept).encode())
         except OSError as err:
             log.error("addresses not kept", path=str(self._path), error=str(err))
-            fresh.unlink(missing_ok=True)
 
 
 def _items(found: Any) -> list[tuple[str, Any]]:

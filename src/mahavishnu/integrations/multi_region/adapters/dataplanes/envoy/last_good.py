@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from google.protobuf.json_format import ParseError
 
+from .private_file import replace_private
 from .proto import TYPE_URL, parse
 from .resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, Snapshot
 
@@ -54,12 +54,7 @@ def snapshot_of(resources: Iterator[dict[str, Any]] | tuple[dict[str, Any], ...]
 def save(path: Path, resources: tuple[dict[str, Any], ...]) -> None:
     """Write the file whole or not at all; only its owner may read it. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(gzip.compress(json.dumps(resources, separators=(",", ":")).encode(), 5, mtime=0))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+    replace_private(path, gzip.compress(json.dumps(resources, separators=(",", ":")).encode(), 5, mtime=0))
 
 
 def load(path: Path) -> Snapshot | None:

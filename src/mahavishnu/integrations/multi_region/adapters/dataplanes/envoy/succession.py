@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .admin import Admin
+from .private_file import replace_private
 from .process import retire
 
 
@@ -51,10 +52,9 @@ class Succession:
         self._path.unlink(missing_ok=True)
 
     def _write(self, pid: int | None) -> None:
-        """Whole or not at all: whoever reads it must not find half of it. ``pid``: None until Envoy serves."""
-        fresh = self._path.with_suffix(".pid.new")
-        fresh.write_text(json.dumps({"pid": pid, "run_dir": self._run_dir, "before": self._left}))
-        fresh.replace(self._path)
+        """``pid``: None until Envoy serves."""
+        document = {"pid": pid, "run_dir": self._run_dir, "before": self._left}
+        replace_private(self._path, json.dumps(document).encode())
 
 
 def _named(path: Path) -> list[str]:
