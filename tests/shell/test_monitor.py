@@ -257,10 +257,12 @@ async def test_in_the_first_round_who_is_asked_first_is_not_down_for_being_first
     bench.probe.ask = ask  # type: ignore[method-assign]  # the probe hangs on one region
     bench.monitor.start()
     await bench.clock.advance(6)
-    assert bench.probe.asked["a"] >= 4 and bench.states["a"].phase is not Phase.DOWN
+    before = bench.states["a"].phase
+    assert bench.probe.asked["a"] >= 4 and before is not Phase.DOWN
     waits.set()
     await bench.clock.advance(2)
-    assert bench.monitor.blind and bench.states["a"].phase is not Phase.DOWN
+    after = bench.states["a"].phase
+    assert bench.monitor.blind and after is not Phase.DOWN
     await bench.monitor.close()
 
 

@@ -85,7 +85,6 @@ async def agent(xds_port: int, folder: Path, seen: list[EdgeReport] | None = Non
         controllers=controllers,
         envoy=find_envoy(),
         state_dir=folder,
-        bootstrap=lambda admin, own: bootstrap_document("edge", controllers, admin_socket=admin, fallback_socket=own),
         log_path=folder / "envoy.log",
         drain_s=1.0,
     )

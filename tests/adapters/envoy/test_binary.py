@@ -33,7 +33,7 @@ def test_the_version_is_read_from_what_the_program_says(said: str, version: tupl
 
 def test_the_stated_program_is_taken(tmp_path: Path) -> None:
     path = program(tmp_path, "envoy  version: 9e55/1.40.3/Clean/RELEASE/BoringSSL")
-    found = find_envoy(str(path))
+    found = find_envoy(path)
     assert (found.path, found.version) == (path, "1.40.3")
 
 
@@ -41,13 +41,13 @@ def test_the_stated_program_is_taken(tmp_path: Path) -> None:
 def test_one_that_is_too_old_or_no_envoy_is_refused_by_name(tmp_path: Path, says: str) -> None:
     path = program(tmp_path, says)
     with pytest.raises(InvalidInputError) as caught:
-        find_envoy(str(path))
+        find_envoy(path)
     assert str(path) in str(caught.value) and says in str(caught.value) and "1.40" in caught.value.allowed
 
 
 def test_one_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        find_envoy(str(tmp_path / "nothing"))
+        find_envoy(tmp_path / "nothing")
     assert caught.value.field == "envoy"
 
 

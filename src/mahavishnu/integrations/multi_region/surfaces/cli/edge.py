@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.agent import Orders
     from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.bootstrap import EdgeTls
-    from mahavishnu.integrations.multi_region.settings import Settings
 
     from .client import Remote
 
@@ -63,6 +62,8 @@ def run(
     """
     import asyncio
 
+    from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.agent import Orders
+    from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.binary import find_envoy
     from mahavishnu.integrations.multi_region.adapters.sinks.logs import configure_logging
     from mahavishnu.integrations.multi_region.settings import state_dir
 
@@ -73,7 +74,8 @@ def run(
     folder = state if state is not None else state_dir() / "edges"
     addresses = tuple(_address(text) for text in controller)
     tls = _tls(certificate, key, ca, controller_name, addresses, folder / f"{edge}.tls")
-    orders = _orders(edge, addresses, tls, settings, folder, threads, drain)
+    found = find_envoy(settings.envoy)
+    orders = Orders(edge, addresses, found, folder, tls=tls, threads=threads, drain_s=drain)
     remote = connect(server, token)
     asyncio.run(_run(orders, remote if server is not None or remote.token is not None else None, as_json))
 
@@ -120,42 +122,6 @@ async def _unless_told(work: Coroutine[None, None, None], told: asyncio.Event) -
     doing.cancel()
     await asyncio.gather(doing, return_exceptions=True)
     return False
-
-
-def _orders(
-    edge: str,
-    controllers: tuple[tuple[str, int], ...],
-    tls: EdgeTls | None,
-    settings: Settings,
-    folder: Path,
-    threads: int,
-    drain_s: float,
-) -> Orders:
-    import json
-
-    from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.agent import Orders
-    from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.binary import find_envoy
-    from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.bootstrap import (
-        bootstrap_document,
-        secret_documents,
-    )
-
-    if tls is not None:
-        secrets = Path(tls.secrets_dir)
-        secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, document in secret_documents(tls).items():
-            (secrets / name).write_text(json.dumps(document))
-    return Orders(
-        edge_id=edge,
-        controllers=controllers,
-        envoy=find_envoy(None if settings.envoy is None else str(settings.envoy)),
-        state_dir=folder,
-        bootstrap=lambda admin, own: bootstrap_document(
-            edge, controllers, admin_socket=admin, fallback_socket=own, tls=tls
-        ),
-        threads=threads,
-        drain_s=drain_s,
-    )
 
 
 def _address(text: str) -> tuple[str, int]:

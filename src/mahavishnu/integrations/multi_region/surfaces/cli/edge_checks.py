@@ -49,7 +49,7 @@ def _envoy(settings: Settings) -> Check:
     from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.binary import find_envoy
 
     try:
-        found = find_envoy(None if settings.envoy is None else str(settings.envoy))
+        found = find_envoy(settings.envoy)
     except InvalidInputError as err:
         return Check("envoy", Level.FAIL, str(err), f"set {PREFIX}ENVOY to {err.allowed}, or {_INSTALL}")
     except MultiRegionError:

@@ -41,7 +41,7 @@ async def edges_here(
 
     host, _, port = plane.address.rpartition(":")
     workshop = Workshop(
-        envoy=find_envoy(None if settings.envoy is None else str(settings.envoy)),
+        envoy=find_envoy(settings.envoy),
         controllers=((host.strip("[]"), int(port)), *settings.peers),
         state_dir=state_dir() / "edges",
         take=take,

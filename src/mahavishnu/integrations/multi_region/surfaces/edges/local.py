@@ -12,7 +12,6 @@ import structlog
 
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.agent import EdgeAgent, Orders, Take
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.binary import Envoy
-from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.bootstrap import bootstrap_document
 from mahavishnu.integrations.multi_region.errors import MultiRegionError
 
 LOOK_S = 0.5
@@ -43,9 +42,6 @@ class Workshop:
             controllers=self.controllers,
             envoy=self.envoy,
             state_dir=self.state_dir,
-            bootstrap=lambda admin, own: bootstrap_document(
-                edge_id, self.controllers, admin_socket=admin, fallback_socket=own
-            ),
             threads=self.threads,
             log_path=self.state_dir / f"{edge_id}.log",
             drain_s=self.drain_s,

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -24,6 +23,7 @@ from mahavishnu.integrations.multi_region.errors import MultiRegionError, Unavai
 from . import last_good
 from .admin import read_report
 from .binary import Envoy
+from .bootstrap import EdgeTls, bootstrap_document, write_secrets
 from .hold import Hold
 from .process import EnvoyProcess, Start
 from .server import AdsServer
@@ -41,9 +41,6 @@ _LOOK_S = 0.25
 Take = Callable[[EdgeReport], Awaitable[None]]
 """Who is told what an edge holds."""
 
-Bootstrap = Callable[[str, str], Mapping[str, Any]]
-"""Makes a bootstrap of two sockets' paths: the admin interface's and the agent's own server's."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -52,14 +49,15 @@ class Orders:
     """What one agent is to run.
 
     ``controllers``: host and port of each. ``state_dir``: where the last good configuration is kept between starts.
-    ``threads``: Envoy's workers. ``log_path``: of Envoy; None: our own standard error.
+    ``tls``: how it proves itself to controllers, None on this machine. ``threads``: Envoy's workers. ``log_path``: of
+    Envoy; None: our own standard error.
     """
 
     edge_id: str
     controllers: tuple[tuple[str, int], ...]
     envoy: Envoy
     state_dir: Path
-    bootstrap: Bootstrap
+    tls: EdgeTls | None = None
     threads: int = 1
     log_path: Path | None = None
     drain_s: float = 5.0
@@ -89,7 +87,13 @@ class EdgeAgent:
         self._run_dir = Path(tempfile.mkdtemp(prefix="mr-edge-"))
         start = Start(
             envoy=orders.envoy,
-            bootstrap=orders.bootstrap(str(self._run_dir / "admin.sock"), str(self._run_dir / "xds.sock")),
+            bootstrap=bootstrap_document(
+                orders.edge_id,
+                orders.controllers,
+                admin_socket=str(self._run_dir / "admin.sock"),
+                fallback_socket=str(self._run_dir / "xds.sock"),
+                tls=orders.tls,
+            ),
             run_dir=self._run_dir,
             threads=orders.threads,
             log_path=orders.log_path,
@@ -117,10 +121,14 @@ class EdgeAgent:
         self._orders.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._hold.take()
         self._succession.begin()
+        if self._orders.tls is not None:
+            write_secrets(self._orders.tls)
         if not await reachable(self._orders.controllers):
             await self._start_relay()
         await self.process.start()
-        loops = [self._report_forever(), self._save_forever(), self._stand_in(), self._relieve()]
+        loops = [self._save_forever(), self._stand_in(), self._relieve()]
+        if self._take is not None:
+            loops.append(self._report_forever(self._take))
         self._tasks = [asyncio.create_task(loop, name=f"edge {self._orders.edge_id}") for loop in loops]
 
     async def ready(self, timeout_s: float = READY_S) -> None:
@@ -188,21 +196,20 @@ class EdgeAgent:
 
     # --- telling and remembering ------------------------------------------------------------------
 
-    async def _report_forever(self) -> None:
+    async def _report_forever(self, take: Take) -> None:
         while True:
             pause = REPORT_S
             try:
-                pause = await self._timed(self._report(), REPORT_S)
+                pause = await self._timed(self._report(take), REPORT_S)
             except UnavailableError:
                 pass  # as below
             except Exception:  # one bad report must not end the reporting
                 log.exception("edge not read back", edge=self._orders.edge_id)
             await asyncio.sleep(pause)
 
-    async def _report(self) -> None:
+    async def _report(self, take: Take) -> None:
         clusters = await self.process.admin.clusters()
-        if self._take is not None:
-            await self._take(read_report(self._orders.edge_id, clusters, self._orders.envoy.version))
+        await take(read_report(self._orders.edge_id, clusters, self._orders.envoy.version))
 
     async def _save_forever(self) -> None:
         while True:

