@@ -185,3 +185,10 @@ async def test_a_region_removed_while_others_act_on_it_is_unknown_to_them() -> N
         (0, ("failover", "us-east-1", "eu-west-1")),
     ]
     await play(store, store, [begun, at_once])
+
+
+async def test_a_region_removed_while_it_takes_its_load_back_is_removed() -> None:
+    store = MemoryStore()
+    begun = [(0, ("register", "us-east-1", 1)), (0, ("register", "eu-west-1", 1))]
+    failed = [(0, ("failover", "eu-west-1", "us-east-1"))]
+    await play(store, store, [begun, failed, [(0, ("unregister", "eu-west-1")), (0, ("recover", "eu-west-1"))]])

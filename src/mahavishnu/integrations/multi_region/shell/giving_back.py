@@ -71,6 +71,8 @@ class GivingBack:
 
     def _give_load_back(self, region_id: str, failure: Failure) -> None:
         regions = self._manager.regions
+        if region_id not in regions:
+            return  # unregistered while it was given back
         for name, load in failure.moved.items():
             if name in regions:
                 given = min(load, regions[name].current_capacity)
