@@ -22,7 +22,7 @@ from mahavishnu.integrations.multi_region.ports.dataplane import (
     Rejected,
     Rejection,
 )
-from mahavishnu.integrations.multi_region.shell.steering import Steering
+from mahavishnu.integrations.multi_region.shell.steering import Settlement, Steering
 from mahavishnu.integrations.multi_region.system import create_multi_region_system
 from mahavishnu.integrations.multi_region.testing.builders import policy, region, service
 from mahavishnu.integrations.multi_region.testing.stage import LONDON, Stage
@@ -189,7 +189,7 @@ async def test_settled_once_every_connected_edge_has_acknowledged_that_revision_
     await stage.pass_time(1)
     stage.plane.acknowledge(B)
     await stage.clock.settle()
-    assert await waiting == ()
+    assert await waiting == Settlement((A, B))
 
 
 async def test_an_edge_that_lags_is_named_at_the_deadline(stage: Stage) -> None:
@@ -199,7 +199,7 @@ async def test_an_edge_that_lags_is_named_at_the_deadline(stage: Stage) -> None:
     await stage.pass_time(4.9)
     assert not waiting.done()
     await stage.pass_time(0.2)
-    assert await waiting == (A,)
+    assert await waiting == Settlement((B,), (A,))
 
 
 async def test_nobody_waits_for_an_edge_that_is_not_connected(stage: Stage) -> None:
@@ -210,7 +210,7 @@ async def test_nobody_waits_for_an_edge_that_is_not_connected(stage: Stage) -> N
     stage.plane.tell(Connected(A, False))
     await stage.clock.settle()
     assert waiting.done()
-    assert await waiting == ()
+    assert await waiting == Settlement((B,))
     seen = stage.steering.edges()[A]
     assert (seen.declared, seen.connected, seen.synced) == (True, False, False)
 
@@ -314,7 +314,7 @@ async def test_a_system_with_a_plane_steers_and_one_without_does_not() -> None:
         await system.region_manager.put_edge(EdgeSpec(A, LONDON))
         revision = system.region_manager.snapshot().revision
         await asyncio.sleep(0)
-        assert await system.steering.settled(revision, 5.0) == ()
+        assert (await system.steering.settled(revision, 5.0)).lagging == ()
         assert set(plane.plan.edges) == {A}
     finally:
         await system.close()

@@ -43,12 +43,17 @@ class Ejection:
     ejected: bool
 
 
+def told_regions(plan: EdgePlan) -> dict[str, frozenset[str]]:
+    """The regions that an edge is told to hold, by class."""
+    return {kind.name: frozenset(target.region_id for target in kind.targets) for kind in plan.classes}
+
+
 def astray(plan: EdgePlan, report: EdgeReport) -> dict[str, tuple[str, ...]]:
     """Regions in a class that the plan does not hold there, by class; empty when the edge does as it was told (L6)."""
-    told = {kind.name: {target.region_id for target in kind.targets} for kind in plan.classes}
+    told = told_regions(plan)
     found: dict[str, tuple[str, ...]] = {}
     for name, hosts in report.classes.items():
-        strays = {host.region_id for host in hosts} - told.get(name, set())
+        strays = {host.region_id for host in hosts} - told.get(name, frozenset())
         if strays:
             found[name] = tuple(sorted(strays))
     return found

@@ -61,6 +61,20 @@ class LoadReport:
     period_s: float
     loads: tuple[Load, ...]
 
+    def rates(self) -> dict[str, float]:
+        """Requests/s that ended, by region."""
+        found: dict[str, float] = {}
+        for load in self.loads:
+            found[load.region_id] = found.get(load.region_id, 0.0) + (load.succeeded + load.failed) / self.period_s
+        return found
+
+    def in_flight(self) -> dict[str, int]:
+        """Requests without an answer, by region."""
+        found: dict[str, int] = {}
+        for load in self.loads:
+            found[load.region_id] = found.get(load.region_id, 0) + load.in_flight
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Connected:
@@ -186,13 +200,7 @@ class MemoryDataPlane:
         """Something happens at an edge."""
         if isinstance(event, LoadReport):
             state = self._states[event.edge_id]
-            rates: dict[str, float] = {}
-            flying: dict[str, int] = {}
-            for load in event.loads:
-                done = load.succeeded + load.failed
-                rates[load.region_id] = rates.get(load.region_id, 0.0) + done / event.period_s
-                flying[load.region_id] = flying.get(load.region_id, 0) + load.in_flight
-            self._states[event.edge_id] = replace(state, rates=rates, in_flight=flying)
+            self._states[event.edge_id] = replace(state, rates=event.rates(), in_flight=event.in_flight())
         elif isinstance(event, Connected) and event.edge_id in self._states:
             self._states[event.edge_id] = replace(self._states[event.edge_id], connected=event.connected)
         for listener in self._listeners:

@@ -28,7 +28,7 @@ from mahavishnu.integrations.multi_region.facts.network import region_rtt_ms
 from .in_flight import InFlight
 from .manager import RegionManager
 from .router import RegionAwareRouter
-from .steering import Steering
+from .steering import Settlement, Steering
 
 log = structlog.get_logger(__name__)
 
@@ -229,19 +229,15 @@ class FailingOver:
         """What was done, once the router and the edges have the revision, or the time for it is up (L14)."""
         if not self._router.acknowledged(done.revision):
             raise UnavailableError(f"the router has not taken over revision {done.revision}")
-        edges = self._steering.connected() if self._steering is not None else ()
-        lagging: tuple[str, ...] = ()
-        if self._steering is not None and edges:
-            lagging = await self._steering.settled(done.revision, self._timeout_s)
-            edges = self._steering.connected()
-        event = self._event(order, begun, done, tuple(e for e in edges if e not in lagging), lagging)
-        if edges or lagging:
-            self._manager.recorder.soon(_acknowledgement(event, order.by))
+        edges = Settlement()
+        if self._steering is not None:
+            edges = await self._steering.settled(done.revision, self._timeout_s)
+        event = self._event(order, begun, done, edges)
+        if edges.acknowledged_by or edges.lagging:
+            self._manager.recorder.soon(_acknowledgement(event, order.by, edges.reason))
         return event
 
-    def _event(
-        self, order: Order, begun: _Begun, done: _Done, acknowledged_by: tuple[str, ...], lagging: tuple[str, ...]
-    ) -> FailoverEvent:
+    def _event(self, order: Order, begun: _Begun, done: _Done, edges: Settlement) -> FailoverEvent:
         plan, ended = done.plan, self._clock.now()
         return FailoverEvent(
             event_id=f"failover-{done.revision}",
@@ -262,9 +258,9 @@ class FailingOver:
             first_signal_at=begun.first_signal_at,
             verdict_at=begun.verdict_at,
             planned_at=done.planned_at,
-            acknowledged_at=None if lagging else ended,
-            acknowledged_by=acknowledged_by,
-            lagging=lagging,
+            acknowledged_at=None if edges.lagging else ended,
+            acknowledged_by=edges.acknowledged_by,
+            lagging=edges.lagging,
         )
 
     def _count(self, event: FailoverEvent) -> None:
@@ -274,9 +270,8 @@ class FailingOver:
         self.duration_sum_ms += event.duration_ms
 
 
-def _acknowledgement(event: FailoverEvent, by: str) -> Event:
+def _acknowledgement(event: FailoverEvent, by: str, why: str) -> Event:
     """What the log says of the edges, after the failover itself."""
-    why = f"edges lag: {', '.join(event.lagging)}" if event.lagging else "every connected edge has taken it over"
     details = {
         "event_id": event.event_id,
         "revision": event.revision,

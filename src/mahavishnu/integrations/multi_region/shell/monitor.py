@@ -173,10 +173,12 @@ class HealthMonitor:
 
     def _begins(self) -> bool:
         """Whether this is the first round, and some region was not asked yet: who fails may only be the first asked."""
-        if self._began is None or self._clock.monotonic() >= self._began + self._round_s():
+        if self._began is None:
             return False
-        unasked = (r for r in self._regions if not self.states.get(r, HealthState()).probed)
-        return len(self._regions) > 1 and next(unasked, None) is not None
+        if self._clock.monotonic() >= self._began + self._round_s():
+            self._began = None
+            return False
+        return len(self._regions) > 1 and any(not self.states.get(r, HealthState()).probed for r in self._regions)
 
     def _withdraw(self) -> None:
         """Take back what was said of targets that fail and are not down yet: it led to the blindness."""

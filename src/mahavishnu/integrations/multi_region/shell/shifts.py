@@ -50,17 +50,16 @@ class Shifts:
 
     async def _see_through(self, steering: Steering, view: DeploymentView, revision: int) -> None:
         began = self._clock.monotonic()
-        lagging = await steering.settled(revision, PATIENCE_S)
-        by = [edge_id for edge_id in steering.connected() if edge_id not in lagging]
+        settlement = await steering.settled(revision, PATIENCE_S)
         details = {
             "state": view.state.value,
             "step": view.step,
             "weights": view.weights,
             "revision": revision,
-            "acknowledged_by": by,
-            "lagging": list(lagging),
+            "acknowledged_by": list(settlement.acknowledged_by),
+            "lagging": list(settlement.lagging),
             "duration_ms": 1000.0 * (self._clock.monotonic() - began),
         }
-        why = f"edges lag: {', '.join(lagging)}" if lagging else "every connected edge has taken it over"
-        kind = EventKind.DEPLOYMENT_ACKNOWLEDGED
-        self._manager.recorder.soon(Event(kind, self._clock.now(), view.deployment_id, reason=why, details=details))
+        kind, at = EventKind.DEPLOYMENT_ACKNOWLEDGED, self._clock.now()
+        event = Event(kind, at, view.deployment_id, reason=settlement.reason, details=details)
+        self._manager.recorder.soon(event)

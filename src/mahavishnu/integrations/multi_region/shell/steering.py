@@ -68,6 +68,19 @@ class EdgeOverview:
     read_back_age_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Which of the connected edges do by a revision of intent or a later one, and which lag behind it, both sorted."""
+
+    acknowledged_by: tuple[str, ...] = ()
+    lagging: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        return f"edges lag: {', '.join(self.lagging)}" if self.lagging else "every connected edge has taken it over"
+
+
 class Steering:
     """Steers the declared edges through a data plane. ``planner``: None for ``core.steering.plan_traffic``.
 
@@ -131,13 +144,14 @@ class Steering:
         """The connected edges that have not acknowledged a plan made from that revision of intent, or a later one."""
         return tuple(state.edge_id for state in self._listening() if self._revision_at(state) < revision)
 
-    async def settled(self, revision: int, timeout_s: float) -> tuple[str, ...]:
-        """Wait until no connected edge lags behind a revision of intent; those that do after ``timeout_s`` seconds.
+    async def settled(self, revision: int, timeout_s: float) -> Settlement:
+        """Wait until no connected edge lags behind a revision of intent, for ``timeout_s`` seconds at most.
 
         Nobody waits for edges that are not connected: ``edges`` tells of them.
         """
         await self._until(lambda: not self.lagging(revision), timeout_s)
-        return self.lagging(revision)
+        lagging = self.lagging(revision)
+        return Settlement(tuple(edge_id for edge_id in self.connected() if edge_id not in lagging), lagging)
 
     def in_flight(self, region_id: str) -> int:
         """Requests to a region without an answer, over all connected edges, as each last reported."""

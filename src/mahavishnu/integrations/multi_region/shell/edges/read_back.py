@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport, Ejection, astray, ejections
+from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport, Ejection, astray, ejections, told_regions
 from mahavishnu.integrations.multi_region.core.traffic import EdgePlan, TrafficPlan
 from mahavishnu.integrations.multi_region.ports.dataplane import SEVERAL, Astray, EdgeListener, Ejected
 
@@ -74,7 +74,7 @@ def _summed_up(strays: _Strays, told: _Strays) -> tuple[dict[str, tuple[str, ...
 
 def _by_region(plan: EdgePlan, changes: Iterable[Ejection]) -> dict[tuple[str, bool], list[str]]:
     """The classes by region and what became of it there; a region that does not belong to its class is left out."""
-    told = {kind.name: {target.region_id for target in kind.targets} for kind in plan.classes}
+    told = told_regions(plan)
     found: dict[tuple[str, bool], list[str]] = {}
     for change in changes:
         if change.region_id in told.get(change.class_name, ()):

@@ -238,19 +238,13 @@ def rejection_of(refusal: Refusal) -> Rejection:
 
 def _state(edge: _Edge) -> EdgeState:
     """An edge as the port says it. What one saw that is away is nothing; once it is back, it is what it last told."""
-    rates: dict[str, float] = {}
-    flying: dict[str, int] = {}
     report = edge.report if not edge.away else None
-    for load in report.loads if report is not None else ():
-        rate = (load.succeeded + load.failed) / report.period_s if report is not None else 0.0
-        rates[load.region_id] = rates.get(load.region_id, 0.0) + rate
-        flying[load.region_id] = flying.get(load.region_id, 0) + load.in_flight
     return EdgeState(
         edge_id=edge.edge_id,
         connected=bool(edge.links),
         acknowledged=edge.acknowledged,
         rejections=edge.rejections,
-        rates=MappingProxyType(rates),
-        in_flight=MappingProxyType(flying),
+        rates=MappingProxyType({} if report is None else report.rates()),
+        in_flight=MappingProxyType({} if report is None else report.in_flight()),
         version=edge.last.version if edge.last is not None else "",
     )
