@@ -22,10 +22,9 @@ from .edge_notes import (
 )
 from .edge_promises import edge_promises
 from .faults import Scenario
-from .ledger import Outcome, attempts_on, between, peak_rate, percentile, shares, strays
+from .ledger import Outcome, percentile, strays
 from .promises import Promise
-from .report import RegionSums, as_document
-from .scene import Place
+from .sums import RegionSums, as_document, audit_document, happening_document, region_sums
 
 MARK_TEXT = {
     Mark.CONTROLLER_LOST: "the controller is killed",
@@ -99,7 +98,11 @@ class EdgeReport:
 def build_edge_report(notes: EdgeNotes) -> EdgeReport:
     """The report on what was noted."""
     options, phases = notes.options, phases_of(notes)
-    regions = tuple(_region(place, notes) for place in notes.places)
+    windows = windows_of(notes)
+    regions = tuple(
+        region_sums(place, notes.outcomes, windows.before, windows.meanwhile, windows.afterwards)
+        for place in notes.places
+    )
     kept = edge_promises(notes, phases, regions)
     return EdgeReport(
         scenario=options.scenario.value,
@@ -118,7 +121,7 @@ def build_edge_report(notes: EdgeNotes) -> EdgeReport:
         left_out=notes.left_out,
         events=tuple(_event(notes, happening) for happening in notes.happenings),
         residency_violations=len(strays(notes.outcomes)),
-        audit={"ok": not notes.audit_error, "events": notes.audit_events, "error": notes.audit_error},
+        audit=audit_document(notes.audit_events, notes.audit_error),
     )
 
 
@@ -160,26 +163,6 @@ def _why(outcome: Outcome) -> str:
     return f"{_kind(outcome)}: {last.error or f'status {last.status}'}"
 
 
-def _region(place: Place, notes: EdgeNotes) -> RegionSums:
-    own = attempts_on(notes.outcomes, place.region_id)
-    windows = windows_of(notes)
-    afterwards = windows.afterwards
-    return RegionSums(
-        region_id=place.region_id,
-        capacity=place.capacity,
-        answers=sum(attempt.ok for attempt in own),
-        peak=peak_rate(own),
-        shed=sum(attempt.status == 429 for attempt in own),
-        share_before=_share(notes.outcomes, place, windows.before),
-        share_after=_share(notes.outcomes, place, windows.meanwhile),
-        share_recovered=None if afterwards is None else _share(notes.outcomes, place, afterwards),
-    )
-
-
-def _share(outcomes: Sequence[Outcome], place: Place, window: tuple[float, float]) -> float:
-    return shares(between(outcomes, *window)).get(place.region_id, 0.0)
-
-
 def _moments(notes: EdgeNotes, phases: Phases) -> tuple[Moment, ...]:
     """What was done and what came of it, in order."""
     victim, drain = notes.options.victim, notes.options.scenario is Scenario.DRAIN
@@ -213,10 +196,4 @@ def _known(rows: Sequence[tuple[float | None, str]]) -> list[tuple[float, str]]:
 
 
 def _event(notes: EdgeNotes, happening: Happening) -> dict[str, Any]:
-    return {
-        "after_fault_ms": notes.ms(happening.at),
-        "kind": happening.kind,
-        "subject": happening.subject,
-        "outcome": happening.outcome,
-        "reason": happening.reason,
-    }
+    return {"after_fault_ms": notes.ms(happening.at), **happening_document(happening)}

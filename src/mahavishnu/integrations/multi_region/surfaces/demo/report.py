@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from .controller import Explained, Happening
-from .ledger import Outcome, attempts_on, between, peak_rate, percentile, shares, strays
+from .ledger import Outcome, between, percentile, strays
 from .promises import Promise, promises
 from .scene import Options, Place
+from .sums import RegionSums, as_document, audit_document, happening_document, region_sums
 from .timeline import Timeline, timeline
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +57,6 @@ class RequestSums:
 
 
 @dataclass(frozen=True, slots=True)
-class RegionSums:
-    """One region's part: shares (0..1) of the served requests before the fault, after the move, and after recovery.
-
-    ``peak``: most attempts sent to it within one second; ``shed``: answers that said it had no room.
-    """
-
-    region_id: str
-    capacity: int
-    answers: int
-    peak: int
-    shed: int
-    share_before: float
-    share_after: float
-    share_recovered: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Journey:
     """Where one city's requests of one service went, and how long the typical one took (ms), before and after."""
 
@@ -115,7 +96,8 @@ class DemoReport:
 def build_report(notes: Notes) -> DemoReport:
     """The report on what was noted."""
     options, times = notes.options, timeline(notes.options.victim, notes)
-    regions = tuple(_region(place, notes, times) for place in notes.places)
+    windows = times.window_before, times.window_after, times.window_recovered
+    regions = tuple(region_sums(place, notes.outcomes, *windows) for place in notes.places)
     kept = promises(notes, times, regions)
     return DemoReport(
         fault=options.fault.value,
@@ -131,7 +113,7 @@ def build_report(notes: Notes) -> DemoReport:
         left_out=notes.left_out,
         events=tuple(_event(happening, notes.fault_at) for happening in notes.happenings),
         residency_violations=len(strays(notes.outcomes)),
-        audit={"ok": not notes.audit_error, "events": notes.audit_events, "error": notes.audit_error},
+        audit=audit_document(notes.audit_events, notes.audit_error),
         lost_reports=notes.lost_reports,
     )
 
@@ -157,25 +139,6 @@ def _failures(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """How often attempts failed, by what the client saw, the most frequent first."""
     seen = [a.error or f"status {a.status}" for outcome in outcomes for a in outcome.attempts if not a.ok]
     return dict(Counter(seen + [outcome.refused for outcome in outcomes if outcome.refused]).most_common())
-
-
-def _region(place: Place, notes: Notes, times: Timeline) -> RegionSums:
-    own = attempts_on(notes.outcomes, place.region_id)
-    recovered = times.window_recovered
-    return RegionSums(
-        region_id=place.region_id,
-        capacity=place.capacity,
-        answers=sum(attempt.ok for attempt in own),
-        peak=peak_rate(own),
-        shed=sum(attempt.status == 429 for attempt in own),
-        share_before=_share(notes, place, times.window_before),
-        share_after=_share(notes, place, times.window_after),
-        share_recovered=None if recovered is None else _share(notes, place, recovered),
-    )
-
-
-def _share(notes: Notes, place: Place, window: tuple[float, float]) -> float:
-    return shares(between(notes.outcomes, *window)).get(place.region_id, 0.0)
 
 
 def _journeys(notes: Notes, times: Timeline) -> tuple[Journey, ...]:
@@ -204,30 +167,4 @@ def _typical_ms(outcomes: list[Outcome]) -> float:
 
 
 def _event(happening: Happening, fault_at: float) -> dict[str, Any]:
-    return {
-        "after_fault_ms": 1000.0 * (happening.at - fault_at),
-        "kind": happening.kind,
-        "subject": happening.subject,
-        "outcome": happening.outcome,
-        "reason": happening.reason,
-    }
-
-
-def as_document(report: DataclassInstance) -> dict[str, Any]:
-    """A report as plain data, numbers rounded to what was measured."""
-    document = _rounded(asdict(report))
-    assert isinstance(document, dict)
-    return document
-
-
-def _rounded(value: Any) -> Any:
-    """The same with floats rounded to three places, tuples as lists."""
-    match value:
-        case float():
-            return round(value, 3)
-        case dict():
-            return {key: _rounded(part) for key, part in value.items()}
-        case list() | tuple():
-            return [_rounded(part) for part in value]
-        case _:
-            return value
+    return {"after_fault_ms": 1000.0 * (happening.at - fault_at), **happening_document(happening)}

@@ -18,9 +18,10 @@ from .promises import (
     none_repeatable_failed,
     within_capacity,
 )
-from .report import RequestSums, as_document, request_sums
+from .report import RequestSums, request_sums
 from .rollout_scene import STEPS, RolloutOptions
 from .scene import WEB, Place
+from .sums import as_document, audit_document, happening_document
 
 SETTLE_S = 0.3
 """A step's share is counted from this much after it began: requests under way were sent by the step before."""
@@ -141,7 +142,7 @@ def build_rollout_report(notes: RolloutNotes) -> RolloutReport:
         regions=regions,
         events=tuple(_event(happening, notes) for happening in notes.happenings),
         residency_violations=len(strays(notes.outcomes)),
-        audit={"ok": not notes.audit_error, "events": notes.audit_events, "error": notes.audit_error},
+        audit=audit_document(notes.audit_events, notes.audit_error),
         lost_reports=notes.lost_reports,
         through="envoy" if notes.through_edges else "clients",
     )
@@ -210,13 +211,7 @@ def _line(line: Step, notes: RolloutNotes) -> dict[str, Any]:
 
 
 def _event(happening: Happening, notes: RolloutNotes) -> dict[str, Any]:
-    return {
-        "after_ms": 1000.0 * (happening.at - notes.begun_at),
-        "kind": happening.kind,
-        "subject": happening.subject,
-        "outcome": happening.outcome,
-        "reason": happening.reason,
-    }
+    return {"after_ms": 1000.0 * (happening.at - notes.begun_at), **happening_document(happening)}
 
 
 # --- promises -----------------------------------------------------------------------------------

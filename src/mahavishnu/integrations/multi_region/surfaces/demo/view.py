@@ -17,7 +17,8 @@ from .controller import Explained, Status
 from .faults import BEGIN_TEXT, Fault
 from .frame import Frame
 from .pieces import BAR, WIDTH, columns, grid, percent, promises, requests, section, short
-from .report import DemoReport, Journey, RegionSums
+from .report import DemoReport, Journey
+from .sums import RegionSums
 from .timeline import Timeline
 
 PHASE_STYLE = {"healthy": "green", "degraded": "yellow", "saturated": "yellow", "down": "bold red", "unknown": "dim"}
