@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -126,13 +129,16 @@ def test_the_readme_program_prints_what_the_readme_shows(tmp_path: Path) -> None
 def test_the_readme_server_answers_the_requests_that_the_readme_shows(tmp_path: Path) -> None:
     start, requests = blocks(README, "console")
     serve = next(shlex.split(line)[3:] for line in start.splitlines() if "multi-region serve" in line)
-    with subprocess.Popen(
-        [sys.executable, "-m", "mahavishnu.integrations.multi_region", "serve", *serve, "--listen", "127.0.0.1:0"],
-        cwd=ROOT,
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
+    with (
+        nobody_answering(tmp_path),
+        subprocess.Popen(
+            [sys.executable, "-m", "mahavishnu.integrations.multi_region", "serve", *serve, "--listen", "127.0.0.1:0"],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as server,
+    ):
         assert server.stdout is not None
         try:
             url = next(line.split()[-1] for line in server.stdout if line.startswith("listening on "))
@@ -147,6 +153,20 @@ def test_the_readme_server_answers_the_requests_that_the_readme_shows(tmp_path: 
     assert decision["selected_region"] == "eu-central-1"  # the nearest to Germany that the policy of `accounts` allows
     assert stats["routing"]["decisions_by_region"] == {"eu-central-1": 1}
     assert server.returncode == 0
+
+
+@contextmanager
+def nobody_answering(folder: Path) -> Iterator[None]:
+    """The example's world in ``folder``, with ports that nobody can listen on meanwhile in place of its own."""
+    world = (ROOT / "examples" / "world.yaml").read_text(encoding="utf-8")
+    with ExitStack() as held:
+        for port in re.findall(r"endpoint: http://127\.0\.0\.1:(\d+)", world):
+            place = held.enter_context(socket.socket())
+            place.bind(("127.0.0.1", 0))
+            world = world.replace(f"127.0.0.1:{port}\n", f"127.0.0.1:{place.getsockname()[1]}\n")
+        (folder / "examples").mkdir()
+        (folder / "examples" / "world.yaml").write_text(world, encoding="utf-8")
+        yield
 
 
 def as_httpx(line: str, url: str) -> httpx.Response:
