@@ -209,7 +209,7 @@ def test_a_dry_run_of_apply_shows_the_difference_and_changes_nothing(shell: Shel
     file = tmp_path / "wider.yaml"
     file.write_text(shell.world.read_text().replace("max_capacity: 1000", "max_capacity: 1200", 1))
     text = shell.run("apply", "-f", str(file), "--dry-run")
-    assert re.search(r"update +regions/us-east-1 +capabilities .*1000.*1200", text)
+    assert re.search(r"update +regions/us-east-1 +capabilities.max_capacity +1000.*1200", text)
     changes = shell.json("apply", "-f", str(file), "--dry-run")
     assert [(change["kind"], change["key"], change["fields"]) for change in changes] == [
         ("update", "regions/us-east-1", ["capabilities"])
