@@ -31,8 +31,8 @@ SECRETS = ("TOKEN", "EXECUTOR_SECRET")
 
 # variable, default, a good text and what it means, a bad text, what is allowed
 CASES: list[tuple[str, Any, str, Any, str, str]] = [
-    ("HEALTH_CHECK_INTERVAL", 30.0, "0.25", 0.25, "0", "a number from 0.05 up to 86400 (s)"),
-    ("HEALTH_CHECK_TIMEOUT", 5.0, "0.2", 0.2, "inf", "a number from 0.01 up to 3600 (s)"),
+    ("HEALTH_CHECK_INTERVAL", 30.0, "0.25", 0.25, "0", "a number from 0.01 up to 86400 (s)"),
+    ("HEALTH_CHECK_TIMEOUT", 5.0, "0.2", 0.2, "inf", "a number from 0.001 up to 86400 (s)"),
     ("HEALTH_CHECK_FALL", 2, "4", 4, "1.5", "a whole number from 1 up to 1000 (probes)"),
     ("HEALTH_CHECK_RISE", 3, "1", 1, "0", "a whole number from 1 up to 1000 (probes)"),
     ("HOLD_DOWN", 10.0, "0", 0.0, "-1", "a number from 0 up to 86400 (s)"),
@@ -71,8 +71,8 @@ CASES: list[tuple[str, Any, str, Any, str, str]] = [
         None,
         "10.0.0.1:18000, b.example.test:18000",
         "10.0.0.1:18000,b.example.test:18000",
-        "10.0.0.1",
-        "HOST:PORT, several separated by commas",
+        "10.0.0.1:0",
+        "HOST:PORT, an IPv6 address in brackets, a port from 1 to 65535; several separated by commas",
     ),
     ("EDGES_HERE", False, "true", True, "perhaps", "true or false"),
     ("ENVOY", None, "/opt/envoy", Path("/opt/envoy"), "", ""),
@@ -138,7 +138,20 @@ def test_bad_value_is_refused_by_name_value_and_what_is_allowed(name: str, text:
 
 @pytest.mark.parametrize(
     "listen",
-    [":8000", "a:", "a:65536", "a:-1", "a:+1", "::1:80", "[]:80", "[::1]", "a b:80", "http://a:80", "a:\uff18\uff10"],
+    [
+        ":8000",
+        "a:",
+        "a:65536",
+        "a:-1",
+        "a:+1",
+        "::1:80",
+        "[]:80",
+        "[::1]",
+        "a b:80",
+        "http://a:80",
+        "a:\uff18\uff10",
+        "[a]:80",
+    ],
 )
 def test_listen_must_be_a_host_and_a_port(listen: str) -> None:
     with pytest.raises(SettingsError):

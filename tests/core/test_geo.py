@@ -7,7 +7,6 @@ from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.geo import (
     EARTH_RADIUS_KM,
-    check_number,
     check_point,
     distance_km,
     fibre_floor_ms,
@@ -80,9 +79,3 @@ def test_a_bad_longitude_is_named(bad: object) -> None:
         check_point(52.5, bad)
     assert caught.value.field == "longitude"
     assert "-180 to 180" in caught.value.allowed
-
-
-def test_a_number_must_fit() -> None:
-    assert check_number(3, "x", "above 2", lambda v: v > 2) == 3.0
-    with pytest.raises(InvalidInputError, match=r"^x: 2 is not allowed; allowed: above 2$"):
-        check_number(2, "x", "above 2", lambda v: v > 2)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from mahavishnu.integrations.multi_region.core.carrying import (
+from mahavishnu.integrations.multi_region.core.edges import (
+    ClientPlace,
+    EdgeSpec,
+    Network,
     edge_document,
     edge_from_document,
-    route_document,
-    route_from_document,
 )
-from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec, Network
 from mahavishnu.integrations.multi_region.core.intent import (
     ChangeKind,
     World,
@@ -51,7 +52,8 @@ from mahavishnu.integrations.multi_region.core.model import (
     Service,
     UpstreamProtocol,
 )
-from mahavishnu.integrations.multi_region.core.routes import RouteClass
+from mahavishnu.integrations.multi_region.core.routes import RouteClass, route_document, route_from_document
+from mahavishnu.integrations.multi_region.core.validation import NAME_ALLOWED
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, UnknownPolicyError, UnknownRegionError
 from mahavishnu.integrations.multi_region.testing.builders import policy, region, service, world
 
@@ -253,6 +255,23 @@ def test_carrying_out_the_changes_makes_the_wanted_of_the_current(before: Any, a
 
 
 # --- holding together --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", ["", "a b\n", "web~eu", "a@b", "a/b", "é", "-a", "a" * 64])
+@pytest.mark.parametrize(
+    ("field", "check"),
+    [
+        ("services.name", lambda bad: check_service(service(bad), [], [])),
+        ("services.name", lambda bad: check_world(world("a", services=[service(bad)]))),
+        ("policy_id", lambda bad: check_policy(policy(bad), [])),
+        ("policy_id", lambda bad: check_world(world("a", policies=[policy(bad)]))),
+        ("edge_id", lambda bad: check_world(World(edges=(EdgeSpec(bad, Point(0, 0)),)))),
+    ],
+)
+def test_names_that_nothing_is_declared_under(field: str, check: Callable[[str], None], bad: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        check(bad)
+    assert (refused.value.field, refused.value.value, refused.value.allowed) == (field, bad, NAME_ALLOWED)
 
 
 def test_a_service_names_policies_and_regions_that_are_there() -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from mahavishnu.integrations.multi_region.core.deployment import Gates, Waves
+from mahavishnu.integrations.multi_region.core.kinds import DeploymentType, FailoverMode, ReplicationStrategy
 from mahavishnu.integrations.multi_region.core.proposals import (
     check_gates,
     check_regions,
     check_service,
-    check_strategies,
     check_waves,
+    parse_strategies,
 )
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, UnknownRegionError
 
@@ -53,14 +54,34 @@ def test_an_unknown_region_is_refused_with_the_nearest_name() -> None:
 )
 def test_unknown_strategies(replication: str, failover: str, field: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        check_strategies(replication, failover)
+        parse_strategies(DeploymentType.ACTIVE_PASSIVE, replication, failover)
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize("service", ["", "  ", 7, ["web"]])
+def test_strategies_are_members_or_their_names() -> None:
+    wanted = (ReplicationStrategy.SHARDED, FailoverMode.MANUAL)
+    assert parse_strategies(DeploymentType.ACTIVE_PASSIVE, "sharded", "manual") == wanted
+    assert parse_strategies(DeploymentType.ACTIVE_PASSIVE, *wanted) == wanted
+
+
+def test_an_active_active_has_nothing_to_wait_for_a_person_with() -> None:
+    with pytest.raises(InvalidInputError, match="serve on without a failover") as refused:
+        parse_strategies(DeploymentType.ACTIVE_ACTIVE, "full", "manual")
+    assert (refused.value.field, refused.value.value) == ("failover_strategy", "manual")
+    for mode in ("automatic", "graceful", "immediate"):
+        assert parse_strategies(DeploymentType.ACTIVE_ACTIVE, "full", mode)[1] == mode
+
+
+@pytest.mark.parametrize("service", ["", "  ", 7, ["web"], "web~eu", "a b\n"])
 def test_services_that_no_request_could_name(service: Any) -> None:
-    with pytest.raises(InvalidInputError, match="service"):
+    with pytest.raises(InvalidInputError) as refused:
         check_service(service)
+    assert (refused.value.field, refused.value.value) == ("service", service)
+
+
+@pytest.mark.parametrize("service", [None, "web", "web.eu-1:9"])
+def test_services_that_requests_can_name(service: str | None) -> None:
+    check_service(service)
 
 
 BAD_TIMES: list[Any] = [-1, -0.001, math.nan, math.inf, -math.inf, "60", None, True]

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.model import CloudProvider, HealthCheck, ProbeKind, Region
-from mahavishnu.integrations.multi_region.core.validation import check_endpoint, check_region_id, validate_region
+from mahavishnu.integrations.multi_region.core.validation import (
+    NAME_ALLOWED,
+    check_endpoint,
+    check_name,
+    check_region_id,
+    validate_region,
+)
 from mahavishnu.integrations.multi_region.errors import DuplicateRegionError, InvalidInputError
 
 COUNTRIES = {"DE", "IE", "GB", "US"}
@@ -44,11 +50,14 @@ def test_a_taken_id_is_a_duplicate() -> None:
 def test_bad_ids(bad: Any) -> None:
     error = refused(region(region_id=bad))
     assert (error.field, error.value) == ("region_id", bad)
+    with pytest.raises(InvalidInputError) as caught:
+        check_name(bad, "services.name")
+    assert (caught.value.field, caught.value.value, caught.value.allowed) == ("services.name", bad, NAME_ALLOWED)
 
 
 @given(st.text(string.ascii_letters + string.digits, min_size=1, max_size=1), st.text("aZ09._:-", max_size=62))
 def test_good_ids(first: str, rest: str) -> None:
-    assert check_region_id(first + rest) == first + rest
+    assert check_region_id(first + rest) == check_name(first + rest, "service") == first + rest
 
 
 NOT_FINITE_NUMBERS = [math.nan, math.inf, -math.inf, True, False, "1", [], 10**400]
@@ -83,7 +92,7 @@ def test_bad_capacity(bad: Any) -> None:
     subject = region()
     subject.capabilities.max_capacity = bad
     error = refused(subject)
-    assert (error.field, error.allowed) == ("capabilities.max_capacity", "a finite number above 0")
+    assert (error.field, error.allowed) == ("capabilities.max_capacity", "a number above 0, at most 1000000000000")
 
 
 @pytest.mark.parametrize("bad", ["", "D", "DEU", "ZZ", 49, True])

@@ -103,7 +103,7 @@ BAD: list[tuple[str, str, list[tuple[int, str, str]]]] = [
     ),
     ("a key of no edge", EDGE + "    lisen: 1\n", [(7, "edges.edge-eu.lisen", "did you mean 'listen'?")]),
     ("no address", EDGE + "    listen: localhost:80\n", [(7, "edges.edge-eu.listen", "such as 127.0.0.1:10000")]),
-    ("no port", EDGE + "    listen: 127.0.0.1:0\n", [(7, "edges.edge-eu.listen", "'127.0.0.1:0' an address")]),
+    ("no port", EDGE + "    listen: 127.0.0.1:0\n", [(7, "edges.edge-eu.listen", "'127.0.0.1:0' ADDRESS:PORT")]),
     (
         "one address for two",
         EDGE + "    listen: 127.0.0.1:80\n  - id: f\n    region: eu-west-1\n    listen: 127.0.0.1:80\n",

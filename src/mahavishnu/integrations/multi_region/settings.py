@@ -1,4 +1,6 @@
-"""``MAHAVISHNU_MULTI_REGION__*`` to one frozen ``Settings``. Nothing else in the package reads the environment.
+"""``MAHAVISHNU_MULTI_REGION__*`` to one frozen ``Settings``: no other module takes a setting from the environment.
+
+Who starts processes (an executor, the demo) hands parts of the rest on to them.
 
 Every field is one variable: its description, unit and allowed values here are what errors and the documentation say.
 """
@@ -19,6 +21,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from .core.address import address_words, parse_address
+from .core.figures import DAY_S, HEALTH_CHECK, Bounds
 from .core.model import HealthCheck, SafetyLimits
 from .core.targets import TargetRules
 from .errors import SettingsError
@@ -29,7 +33,6 @@ PREFIX = "MAHAVISHNU_MULTI_REGION__"
 SECRET_BYTES = 16
 """The shortest secret that calls are signed with."""
 
-_DAY_S = 86_400
 _SECRETS = ("token", "executor_secret")
 
 
@@ -63,6 +66,12 @@ def _number(
     return Field(default, description=description, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra={"unit": unit})
 
 
+def _figure(default: float, unit: str, description: str, bounds: Bounds) -> Any:
+    """A field that holds a figure which a region's own declaration may hold as well."""
+    ends = {"gt" if bounds.above else "ge": bounds.least, "le": bounds.most}
+    return _number(default, unit, description, **ends)
+
+
 def _text(default: str | None, allowed: str, description: str) -> Any:
     """A field that holds text, with the allowed values in words."""
     return Field(default, description=description, json_schema_extra={"allowed": allowed})
@@ -73,26 +82,15 @@ def _lower(value: object) -> object:
 
 
 def _listen(value: str) -> str:
-    _host_and_port(value)
+    parse_address(value, any_port=True)
     return value
-
-
-def _host_and_port(value: str) -> tuple[str, int]:
-    host, colon, port = value.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    blank = not bare or any(c.isspace() or c == "/" for c in bare)
-    if not colon or blank or (":" in bare and bare == host) or not (port.isascii() and port.isdigit()):
-        raise ValueError("not HOST:PORT")
-    if int(port) > 65_535:
-        raise ValueError("no such port")
-    return bare, int(port)
 
 
 def _addresses(value: str) -> str:
     """Addresses separated by commas, without spaces."""
     found = [part.strip() for part in value.split(",")]
     for address in found:
-        _host_and_port(address)
+        parse_address(address)
     return ",".join(found)
 
 
@@ -141,16 +139,26 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, case_sensitive=False, env_ignore_empty=True, frozen=True, extra="forbid", allow_inf_nan=False
     )
 
-    health_check_interval: float = _number(30, "s", "Time between two probes of one region.", ge=0.05, le=_DAY_S)
-    health_check_timeout: float = _number(
-        5, "s", "How long a probe may take in all: name lookup, connection, TLS and body.", ge=0.01, le=3600
+    health_check_interval: float = _figure(
+        30, "s", "Time between two probes of one region.", HEALTH_CHECK["interval_s"]
     )
-    health_check_fall: int = _number(2, "probes", "Failed probes in a row that take a region down.", ge=1, le=1000)
-    health_check_rise: int = _number(
-        3, "probes", "Passed probes in a row that bring a region back, once its hold-down is over.", ge=1, le=1000
+    health_check_timeout: float = _figure(
+        5, "s", "How long a probe may take in all: name lookup, connection, TLS and body.", HEALTH_CHECK["timeout_s"]
     )
-    hold_down: float = _number(
-        10, "s", "How long a region that went down stays out at least; each relapse lengthens it.", ge=0, le=_DAY_S
+    health_check_fall: int = _figure(
+        2, "probes", "Failed probes in a row that take a region down.", HEALTH_CHECK["fall"]
+    )
+    health_check_rise: int = _figure(
+        3,
+        "probes",
+        "Passed probes in a row that bring a region back, once its hold-down is over.",
+        HEALTH_CHECK["rise"],
+    )
+    hold_down: float = _figure(
+        10,
+        "s",
+        "How long a region that went down stays out at least; each relapse lengthens it.",
+        HEALTH_CHECK["hold_down_s"],
     )
     circuit_breaker_threshold: int = _number(
         5, "requests", "Failed requests in a row, as callers report them, that open the circuit breaker.", ge=1, le=1000
@@ -159,14 +167,14 @@ class Settings(BaseSettings):
         1.0, "s", "How long an immediate failover may take before it counts as failed.", ge=0.01, le=3600
     )
     drain_timeout: float = _number(
-        2.0, "s", "How long a drain or a graceful failover waits for requests in flight.", ge=0, le=_DAY_S
+        2.0, "s", "How long a drain or a graceful failover waits for requests in flight.", ge=0, le=DAY_S
     )
     hot_data_threshold: float = _number(10.0, "accesses/day", "Data that is read more often than this is hot.", ge=0)
     min_serving: int = _number(1, "regions", "Regions that automation always leaves in service.", ge=1, le=1000)
     max_removed: float = _number(
         0.5, "share", "Share of all capacity that automation may take out within the safety window.", ge=0, le=1
     )
-    safety_window: float = _number(60, "s", "The window of the limit above.", ge=0.1, le=_DAY_S)
+    safety_window: float = _number(60, "s", "The window of the limit above.", ge=0.1, le=DAY_S)
     headroom: float = _number(
         0.1, "share", "Share of a region's limit that is kept free when load is moved onto it.", ge=0, lt=1
     )
@@ -186,7 +194,7 @@ class Settings(BaseSettings):
     )
     xds: Annotated[str, AfterValidator(_listen)] | None = _text(
         None,
-        "HOST:PORT, an IPv6 address in brackets, a port from 0 to 65535",
+        address_words(any_port=True),
         "Where edges (Envoy) are told what to do; none: they are not. Off loopback it needs the three files.",
     )
     xds_certificate: Path | None = _text(None, "a path", "Certificate (PEM) of the server for edges.")
@@ -196,7 +204,7 @@ class Settings(BaseSettings):
     )
     xds_peers: Annotated[str, AfterValidator(_addresses)] | None = _text(
         None,
-        "HOST:PORT, several separated by commas",
+        f"{address_words()}; several separated by commas",
         "Where other controllers serve edges: what edges started here turn to when this one is gone.",
     )
     edges_here: bool = Field(
@@ -207,7 +215,7 @@ class Settings(BaseSettings):
     )
     listen: Annotated[str, AfterValidator(_listen)] = _text(
         "127.0.0.1:8000",
-        "HOST:PORT, an IPv6 address in brackets, a port from 0 to 65535",
+        address_words(any_port=True),
         "Where the server listens; port 0 picks a free one.",
     )
     workers: int = _number(
@@ -297,17 +305,17 @@ class Settings(BaseSettings):
     @property
     def peers(self) -> tuple[tuple[str, int], ...]:
         """Host and port of each other controller that serves edges."""
-        return () if self.xds_peers is None else tuple(map(_host_and_port, self.xds_peers.split(",")))
+        return () if self.xds_peers is None else tuple(map(parse_address, self.xds_peers.split(",")))
 
     @property
     def listen_host(self) -> str:
         """The host to listen on, without brackets."""
-        return _host_and_port(self.listen)[0]
+        return parse_address(self.listen, any_port=True)[0]
 
     @property
     def listen_port(self) -> int:
         """The TCP port to listen on; 0: any free one."""
-        return _host_and_port(self.listen)[1]
+        return parse_address(self.listen, any_port=True)[1]
 
 
 @dataclass(frozen=True, slots=True)

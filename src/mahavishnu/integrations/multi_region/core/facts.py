@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import InvalidInputError
+from .figures import check_number
 
 Value = bool | str
 """What a fact can say."""
@@ -110,9 +110,9 @@ def check_attestation(name: str, given: Attestation | Mapping[str, Any], kind: t
         raise InvalidInputError(where, given, "an Attestation")
     if not isinstance(given.report, str):
         raise InvalidInputError(f"{where}.report", given.report, "a text")
-    ends = given.expires_at
-    if ends is not None and (isinstance(ends, bool) or not isinstance(ends, int | float) or not math.isfinite(ends)):
-        raise InvalidInputError(f"{where}.expires_at", ends, "seconds since the epoch, or None")
+    if given.expires_at is not None:
+        allowed = "seconds since the epoch, or None"
+        check_number(given.expires_at, f"{where}.expires_at", allowed, lambda _: True)
     if not isinstance(given.value, kind):
         raise InvalidInputError(f"{where}.value", given.value, "true or false" if kind is bool else "a text")
     return given

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-from ..errors import InvalidInputError
+from .figures import REGION
 from .model import Point
 
 EARTH_RADIUS_KM = 6371.0088
@@ -21,7 +20,7 @@ def distance_km(a: Point, b: Point) -> float:
 
 
 def great_circle_km(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float:
-    """The same, without points."""
+    """Great-circle distance in km between two places in degrees, by the haversine formula."""
     south, north = math.radians(latitude_a), math.radians(latitude_b)
     across = math.radians(longitude_b - longitude_a)
     chord = math.sin((north - south) / 2) ** 2 + math.cos(south) * math.cos(north) * math.sin(across / 2) ** 2
@@ -43,23 +42,7 @@ def check_point(latitude: object, longitude: object, field: str = "") -> Point:
     Raises InvalidInputError naming the coordinate that is not a finite number in range; text and booleans are none.
     """
     prefix = f"{field}." if field else ""
-    return Point(_degrees(latitude, f"{prefix}latitude", 90), _degrees(longitude, f"{prefix}longitude", 180))
-
-
-def _degrees(value: object, field: str, limit: int) -> float:
-    return check_number(value, field, f"a number of degrees from -{limit} to {limit}", lambda v: abs(v) <= limit)
-
-
-def check_number(value: object, field: str, allowed: str, fits: Callable[[float], bool]) -> float:
-    """The value as a float, when it is an int or a float (no bool), finite, and ``fits`` accepts it.
-
-    Raises InvalidInputError with ``field`` and ``allowed`` otherwise.
-    """
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:  # an int beyond any float
-            number = math.inf
-        if math.isfinite(number) and fits(number):
-            return number
-    raise InvalidInputError(field, value, allowed)
+    return Point(
+        REGION["latitude"].check(latitude, f"{prefix}latitude"),
+        REGION["longitude"].check(longitude, f"{prefix}longitude"),
+    )

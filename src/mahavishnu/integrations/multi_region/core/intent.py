@@ -6,22 +6,13 @@ diffed and audited. Decides only whether a world is consistent in itself; storin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from ..errors import InvalidInputError, UnknownPolicyError, UnknownRegionError, nearest_hint
-from .carrying import (
-    check_edges,
-    check_hosts,
-    check_routes,
-    edge_document,
-    edge_key,
-    route_document,
-    route_from_document,
-)
-from .edges import EDGES, EdgeSpec
+from .edges import EDGES, EdgeSpec, check_edges, edge_document
 from .model import (
     CloudProvider,
     DataPlacementPolicy,
@@ -38,6 +29,8 @@ from .model import (
     UpstreamProtocol,
     parse_enum,
 )
+from .routes import check_hosts, check_routes, route_document, route_from_document
+from .validation import check_name
 
 Document = dict[str, Any]
 
@@ -108,6 +101,11 @@ def service_key(name: str) -> str:
 def policy_key(policy_id: str) -> str:
     """Where a policy's document lives."""
     return POLICIES + policy_id
+
+
+def edge_key(edge_id: str) -> str:
+    """Where an edge's document lives."""
+    return EDGES + edge_id
 
 
 def completed(key: str, document: Document) -> Document:
@@ -252,12 +250,18 @@ def policy_from_document(document: Mapping[str, Any]) -> DataPlacementPolicy:
     return DataPlacementPolicy(**document)
 
 
-def check_service(service: Service, regions: Iterable[str], policies: Iterable[str]) -> None:
+def check_service(
+    service: Service, regions: Iterable[str], policies: Iterable[str], declared: Collection[str] = ()
+) -> None:
     """Refuse a service that names a policy or a region nobody declared.
 
-    Raises UnknownPolicyError, UnknownRegionError, or InvalidInputError for weights of regions it does not run in or
-    for routes that make no sense.
+    ``declared``: the keys of what is declared already, under whatever name.
+
+    Raises UnknownPolicyError, UnknownRegionError, or InvalidInputError for a name that is none, for weights of regions
+    it does not run in or for routes that make no sense.
     """
+    if service_key(service.name) not in declared:
+        check_name(service.name, "services.name")
     check_routes(service.routes, f"services.{service.name}.routes")
     known_policies, known_regions = list(policies), list(regions)
     if service.policy is not None and service.policy not in known_policies:
@@ -277,29 +281,34 @@ def check_service(service: Service, regions: Iterable[str], policies: Iterable[s
             raise InvalidInputError(where, weight, "0 or more")
 
 
-def check_policy(policy: DataPlacementPolicy, regions: Iterable[str]) -> None:
+def check_policy(policy: DataPlacementPolicy, regions: Iterable[str], declared: Collection[str] = ()) -> None:
     """Refuse a policy that allows a region which is neither declared nor in the catalog: a typo narrows the law.
 
-    ``regions``: every id that is known, declared or from the catalog.
+    ``regions``: every id that is known, declared or from the catalog. ``declared``: the keys of what is declared
+    already, under whatever id.
 
-    Raises UnknownRegionError.
+    Raises UnknownRegionError, InvalidInputError for an id that is none.
     """
+    if policy_key(policy.policy_id) not in declared:
+        check_name(policy.policy_id, "policy_id")
     known = list(regions)
     for region_id in policy.allowed_regions or ():
         if region_id not in known:
             raise UnknownRegionError(region_id, known)
 
 
-def check_world(world: World, catalog: Iterable[str] = ()) -> None:
+def check_world(world: World, catalog: Iterable[str] = (), declared: Collection[str] = ()) -> None:
     """Refuse a world whose parts name what neither the world nor, for policies, the ``catalog`` knows.
+
+    ``declared``: the keys of what is declared already, under whatever name.
 
     Raises what the part's own check raises.
     """
     regions = [region.region_id for region in world.regions]
     policies = [policy.policy_id for policy in world.policies]
     for policy in world.policies:
-        check_policy(policy, [*regions, *catalog])
+        check_policy(policy, [*regions, *catalog], declared)
     for service in world.services:
-        check_service(service, regions, policies)
+        check_service(service, regions, policies, declared)
     check_hosts(world.services)
     check_edges(world.edges)

@@ -81,6 +81,25 @@ class FailbackMode(StrEnum):
     SCHEDULED = "scheduled"
 
 
+class FailoverMode(StrEnum):
+    """How a service leaves a region that is lost. ``MANUAL``: when a person says so; all others: by itself, at once."""
+
+    AUTOMATIC = "automatic"
+    GRACEFUL = "graceful"
+    IMMEDIATE = "immediate"
+    MANUAL = "manual"
+
+
+class ReplicationStrategy(StrEnum):
+    """``full``: a copy in every region that may hold one. ``partial``: that for hot data, the primary alone for cold.
+    ``sharded``: one region by hash. ``local``: the primary alone."""
+
+    FULL = "full"
+    PARTIAL = "partial"
+    SHARDED = "sharded"
+    LOCAL = "local"
+
+
 class LocalityLevel(StrEnum):
     """How far data may stray from where a policy places it."""
 

@@ -5,7 +5,8 @@ Decides nothing. A ``Region`` tells its keeper when a field changes, so that fro
 
 from __future__ import annotations
 
-import math
+import hashlib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from typing import Any, Self
 from ..errors import InvalidInputError, nearest_hint
 from .deployment import DeploymentView
 from .facts import NO_FACTS, STATED, Attestation, Facts, check_attestation
+from .figures import REGION, Bounds, check_number, check_whole
 from .kinds import (
     AdminState as AdminState,
     CloudProvider as CloudProvider,
@@ -40,21 +42,20 @@ class Point:
     longitude: float
 
 
-_MOST = math.nextafter(math.inf, 0.0)
+_SHARE = Bounds(0, 1)
+ID_CHARS = 63
+"""How long an id that follows from a name is at most."""
 
-_FIGURES: Mapping[str, tuple[float, float, str]] = {
-    "latitude": (-90.0, 90.0, "a number of degrees from -90 to 90"),
-    "longitude": (-180.0, 180.0, "a number of degrees from -180 to 180"),
-    "health_score": (0.0, 100.0, "None (nothing is stated), or a number from 0 to 100"),
-    "current_capacity": (0.0, _MOST, "a finite number, 0 or more"),
-    "cost_multiplier": (0.0, _MOST, "a finite number, 0 or more"),
-}
-"""What decisions calculate with. Once a region is kept, one bad figure of it would spoil the decisions about all."""
+_DIGEST_CHARS = 8
 
 
-def _check_figure(name: str, value: object, least: float, most: float, allowed: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise InvalidInputError(name, value, allowed)
+def check_figure(name: str, value: object) -> None:
+    """Refuse what is no figure of a region; ``name``: a field of it, or ``max_capacity``. Raises InvalidInputError."""
+    if name == "health_score":
+        if value is not None:
+            REGION[name].check(value, name, "None (nothing is stated), or ")
+        return
+    REGION[name].check(value, f"capabilities.{name}" if name == "max_capacity" else name)
 
 
 @dataclass(eq=True)
@@ -80,14 +81,14 @@ class RegionCapabilities(Watched):
         elif name == "attestations":
             value = _parse_attestations(value)
         elif name == "max_capacity" and self._in_use:
-            _check_figure("capabilities.max_capacity", value, 0.0, _MOST, "a finite number, 0 or more")
+            check_figure(name, value)
         Watched.__setattr__(self, name, value)
 
     @property
     def _in_use(self) -> bool:
         """Whether a region that they belong to is kept itself."""
-        tells: Iterable[Any] = (watcher() for watcher in self._watchers)
-        return any(tell is not None and tell.__self__._kept for tell in tells)
+        regions = (owner() for owner, _ in self._watchers)
+        return any(region is not None and region._kept for region in regions)
 
 
 def _parse_attestations(given: Mapping[str, Attestation | Mapping[str, Any]]) -> Mapping[str, Attestation]:
@@ -153,8 +154,8 @@ class Region(Watched):
             raise InvalidInputError("region_id", value, f"{self.region_id!r} for good: register another region instead")
         if name == "capabilities" and not isinstance(value, RegionCapabilities):
             raise InvalidInputError("capabilities", value, "a RegionCapabilities")
-        if self._kept and name in _FIGURES and not (value is None and name == "health_score"):
-            _check_figure(name, value, *_FIGURES[name])
+        if name in REGION and self._kept:
+            check_figure(name, value)
         Watched.__setattr__(self, name, value)
         if name == "capabilities":
             value._watch(self._tell)
@@ -188,7 +189,11 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class RegionHealth:
-    """A region's health as a reader wants it. Rates are fractions 0..1, utilisation is a percentage."""
+    """A region's health as a reader wants it.
+
+    ``error_rate`` is a fraction 0..1, ``capacity_utilization`` a percentage, ``health_score`` 0..100. ``latency_ms``:
+    None until something was measured. ``last_checked``: seconds since the epoch, None before any evidence.
+    """
 
     region_id: str
     status: Phase
@@ -316,9 +321,22 @@ class DataPlacementPolicy:
         self.policy_id = self.policy_id or slug(self.name)
 
 
-def slug(name: str) -> str:
-    """A name as an id: lower case, words joined by ``-``."""
+def words(name: str) -> str:
+    """The words of a name, letters and digits of any script, in lower case and joined by ``-``."""
     return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
+def slug(name: str) -> str:
+    """A name as an id, at most 63 letters of a to z, digits and ``-``; empty when it has no letter and no digit.
+
+    Its ``words``; where these say more than fits, as much as does, and a digest that tells it from other names.
+    """
+    spelled = words(name)
+    plain = words(unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode())
+    if plain == spelled and len(plain) <= ID_CHARS:
+        return plain
+    digest = hashlib.sha256(spelled.encode()).hexdigest()[:_DIGEST_CHARS]
+    return f"{plain[: ID_CHARS - _DIGEST_CHARS - 1]}-{digest}".replace("--", "-").strip("-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,11 +403,10 @@ class SafetyLimits:
 
     def __post_init__(self) -> None:
         """Raises InvalidInputError: 50 for 50 %, or a number that is none, would switch a limit off without a word."""
-        if isinstance(self.min_serving, bool) or not isinstance(self.min_serving, int) or self.min_serving < 0:
-            raise InvalidInputError("min_serving", self.min_serving, "a whole number, 0 or more")
+        check_whole(self.min_serving, "min_serving")
         for name in ("max_removed", "headroom", "blind_share"):
-            _check_figure(name, getattr(self, name), 0.0, 1.0, "a share from 0 to 1 (0.5 is half)")
-        _check_figure("window_s", self.window_s, 0.0, _MOST, "a number of seconds, 0 or more")
+            check_number(getattr(self, name), name, "a share from 0 to 1 (0.5 is half)", _SHARE.takes)
+        check_number(self.window_s, "window_s", "a number of seconds, 0 or more", lambda v: v >= 0)
 
 
 @dataclass(frozen=True, slots=True)

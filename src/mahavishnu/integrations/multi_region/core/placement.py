@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .eligibility import in_force, lawful_objection
+from .kinds import ReplicationStrategy as ReplicationStrategy
 from .model import Fleet, RegionView
 from .ranking import RoundTrip, least_rtt_ms
 from .request import Needs, Use
@@ -37,16 +38,6 @@ class Temperature(StrEnum):
 
     HOT = "hot"
     COLD = "cold"
-
-
-class ReplicationStrategy(StrEnum):
-    """``full``: a copy in every region that may hold one. ``partial``: that for hot data, the primary alone for cold.
-    ``sharded``: one region by hash. ``local``: the primary alone."""
-
-    FULL = "full"
-    PARTIAL = "partial"
-    SHARDED = "sharded"
-    LOCAL = "local"
 
 
 def temperature(rate_per_day: float, threshold: float, before: Temperature | None) -> Temperature:
@@ -102,7 +93,7 @@ def places_for(fleet: Fleet, needs: Needs) -> Places:
 
 
 def _needing(needs: Needs, use: Use) -> Needs:
-    """The same needs for data at rest; a service's deployment says where it runs, not where data lies."""
+    """These needs for data at rest; a service's deployment says where it runs, not where data lies."""
     return Needs(needs.requirements, needs.policies, use=use, facts=needs.facts)
 
 

@@ -80,7 +80,7 @@ class Finding:
 
 
 def examine(rules: Sequence[Rule], sources: Sequence[Facts], now: float) -> Finding:
-    """The same verdict as ``verdict``, with its evidence. ``now``: seconds since the epoch."""
+    """What rules say of facts, as ``verdict`` has it, with the evidence. ``now``: seconds since the epoch."""
     read: dict[str, Fact | None] = {}
     plain = reading(sources, now)
 

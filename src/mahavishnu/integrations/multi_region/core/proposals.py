@@ -9,9 +9,11 @@ from typing import Any
 
 from ..errors import InvalidInputError, UnknownRegionError
 from .deployment import Gates, Waves
+from .kinds import DeploymentType, FailoverMode, ReplicationStrategy, parse_enum
+from .validation import check_name
 
-REPLICATION_STRATEGIES = ("full", "partial", "sharded", "local")
-FAILOVER_STRATEGIES = ("automatic", "graceful", "immediate", "manual")
+BY_ITSELF = tuple(mode for mode in FailoverMode if mode is not FailoverMode.MANUAL)
+"""What an active-active may be asked for: its other regions serve all the time, so there is nothing to wait with."""
 
 
 def check_regions(regions: Iterable[str], field: str, known: Collection[str]) -> tuple[str, ...]:
@@ -32,20 +34,24 @@ def check_regions(regions: Iterable[str], field: str, known: Collection[str]) ->
     return names
 
 
-def check_strategies(replication: str, failover: str) -> None:
-    """Refuse names of strategies that do not exist."""
-    for field, value, allowed in (
-        ("replication_strategy", replication, REPLICATION_STRATEGIES),
-        ("failover_strategy", failover, FAILOVER_STRATEGIES),
-    ):
-        if value not in allowed:
-            raise InvalidInputError(field, value, "one of: " + ", ".join(allowed))
+def parse_strategies(
+    kind: DeploymentType, replication: ReplicationStrategy | str, failover: FailoverMode | str
+) -> tuple[ReplicationStrategy, FailoverMode]:
+    """The strategies that a deployment of this kind may have, from members or their names. Raises InvalidInputError."""
+    mode = parse_enum(FailoverMode, failover, "failover_strategy")
+    if kind is DeploymentType.ACTIVE_ACTIVE and mode not in BY_ITSELF:
+        allowed = f"one of: {', '.join(BY_ITSELF)}; the other regions of an active-active serve on without a failover"
+        raise InvalidInputError("failover_strategy", failover, allowed)
+    return parse_enum(ReplicationStrategy, replication, "replication_strategy"), mode
 
 
-def check_service(service: str | None) -> None:
-    """Refuse a name that no request could give."""
-    if service is not None and (not isinstance(service, str) or not service.strip()):
-        raise InvalidInputError("service", service, "a text that is not empty, or None")
+def check_service(service: str | None, known: Collection[str] = ()) -> None:
+    """Refuse a name that no service can be declared under; None stands for the deployment's own.
+
+    ``known``: the services that are there already, under whatever name. Raises InvalidInputError.
+    """
+    if service is not None and not (isinstance(service, str) and service in known):
+        check_name(service, "service")
 
 
 def check_gates(gates: Gates) -> None:

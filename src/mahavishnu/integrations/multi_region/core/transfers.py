@@ -15,6 +15,7 @@ from ..errors import InvalidInputError, nearest_hint
 from .eligibility import in_force, lawful_decision
 from .events import ChainedEvent, EventKind
 from .facts import Fact
+from .figures import check_whole
 from .model import Fleet
 from .policy import Decision
 from .request import Needs, Use
@@ -105,9 +106,8 @@ def check_transfer(transfer: Transfer) -> None:
     if transfer.mechanism is not None and transfer.mechanism not in MECHANISMS:
         allowed = nearest_hint(str(transfer.mechanism), list(MECHANISMS))
         raise InvalidInputError("mechanism", transfer.mechanism, allowed)
-    size = transfer.size
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
-        raise InvalidInputError("bytes", size, "a whole number of bytes, 0 or more")
+    if transfer.size is not None:
+        check_whole(transfer.size, "bytes", allowed="a whole number of bytes, 0 or more")
 
 
 def decide_transfer(fleet: Fleet, needs: Needs, transfer: Transfer) -> TransferDecision:

@@ -6,31 +6,26 @@ What is allowed and merely odd is ``plausibility``'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import DuplicateRegionError, InvalidInputError
-from .geo import check_number, check_point
-from .model import CloudProvider, HealthCheck, ProbeKind, Region, UpstreamProtocol, parse_enum
+from .address import is_host_name
+from .figures import HEALTH_CHECK, REGION, check_number, check_whole, is_whole
+from .geo import check_point
+from .model import CloudProvider, HealthCheck, ProbeKind, Region, UpstreamProtocol, check_figure, parse_enum
 
-REGION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,62}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,62}")
+NAME_ALLOWED = "1 to 63 letters, digits, '.', '_', ':' or '-', the first a letter or a digit"
+"""The names of all that is declared: regions, services, policies, edges and their networks."""
+
 SCHEMES = ("http", "https", "tcp")
-_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _COMMON_MISTAKES = {"UK": "GB", "EL": "GR"}
-
-_POSITIVE = ("a finite number above 0", lambda v: v > 0)
-_NOT_NEGATIVE = ("a finite number, 0 or more", lambda v: v >= 0)
-_AT_LEAST_ONE = ("a finite number, 1 or more", lambda v: v >= 1)
-_HEALTH_NUMBERS: Mapping[str, tuple[str, Callable[[float], bool]]] = {
-    "interval_s": _POSITIVE,
-    "timeout_s": _POSITIVE,
-    "leak_limit": _AT_LEAST_ONE,
-    "hold_down_s": _NOT_NEGATIVE,
-}
+_LOAD = REGION["current_capacity"]
 
 
 def validate_region(region: Region, known_ids: Collection[str], known_countries: Collection[str] | None = None) -> None:
@@ -57,10 +52,14 @@ def validate_region(region: Region, known_ids: Collection[str], known_countries:
 
 def check_region_id(region_id: object) -> str:
     """The id, when it is one. Raises InvalidInputError."""
-    if isinstance(region_id, str) and REGION_ID.fullmatch(region_id):
-        return region_id
-    allowed = "1 to 63 letters, digits, '.', '_', ':' or '-', the first a letter or a digit"
-    raise InvalidInputError("region_id", region_id, allowed)
+    return check_name(region_id, "region_id")
+
+
+def check_name(name: object, field: str) -> str:
+    """The name, when something can be declared under it. Raises InvalidInputError."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    raise InvalidInputError(field, name, NAME_ALLOWED)
 
 
 def check_endpoint(endpoint: object, field: str) -> str:
@@ -78,12 +77,12 @@ def check_health(check: HealthCheck, field: str = "health") -> None:
     if not isinstance(check, HealthCheck):
         raise InvalidInputError(field, check, "None, or a HealthCheck")
     parse_enum(ProbeKind, check.kind, f"{field}.kind")
-    for name, (allowed, fits) in _HEALTH_NUMBERS.items():
-        check_number(getattr(check, name), f"{field}.{name}", allowed, fits)
-    if check.slow_ms is not None:
-        check_number(check.slow_ms, f"{field}.slow_ms", f"None, or {_POSITIVE[0]}", _POSITIVE[1])
-    check_count(check.fall, f"{field}.fall")
-    check_count(check.rise, f"{field}.rise")
+    for name, bounds in HEALTH_CHECK.items():
+        value = getattr(check, name)
+        if name != "slow_ms":
+            bounds.check(value, f"{field}.{name}")
+        elif value is not None:
+            bounds.check(value, f"{field}.{name}", "None, or ")
     if not isinstance(check.path, str) or not check.path.startswith("/") or _UNPRINTABLE.search(check.path):
         raise InvalidInputError(f"{field}.path", check.path, "a path that starts with '/', no spaces or line breaks")
     if check.url is not None:
@@ -94,9 +93,7 @@ def check_health(check: HealthCheck, field: str = "health") -> None:
 
 def check_count(value: object, field: str) -> int:
     """A whole number of 1 or more. Raises InvalidInputError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    raise InvalidInputError(field, value, "a whole number, 1 or more")
+    return check_whole(value, field, 1)
 
 
 def check_text(value: object, field: str, allowed: str = "a text") -> str:
@@ -114,8 +111,9 @@ def check_said(by: object, reason: object) -> None:
 
 
 def check_load(load: object) -> None:
-    """Refuse a load that is no finite number of 0 or more. Raises InvalidInputError."""
-    check_number(load, "current_capacity", *_NOT_NEGATIVE)
+    """Refuse a load that no region can have. Raises InvalidInputError."""
+    if type(load) is not float or not _LOAD.takes(load):  # the usual ones are told at once: there may be many
+        check_figure("current_capacity", load)
 
 
 def check_outcome(ok: object, latency_ms: object, service: object) -> None:
@@ -123,15 +121,14 @@ def check_outcome(ok: object, latency_ms: object, service: object) -> None:
     if not isinstance(ok, bool):
         raise InvalidInputError("ok", ok, "True or False")
     if latency_ms is not None:
-        check_number(latency_ms, "latency_ms", f"None, or {_NOT_NEGATIVE[0]}", _NOT_NEGATIVE[1])
+        check_number(latency_ms, "latency_ms", "None, or a finite number, 0 or more", lambda v: v >= 0)
     _check_service_name(service)
 
 
 def check_outcomes(succeeded: object, failed: object, service: object) -> None:
     """Refuse counts of real requests that are none. Raises InvalidInputError."""
     for name, count in (("succeeded", succeeded), ("failed", failed)):
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise InvalidInputError(name, count, "a whole number, 0 or more")
+        check_whole(count, name)
     _check_service_name(service)
 
 
@@ -141,12 +138,9 @@ def _check_service_name(service: object) -> None:
 
 
 def _check_figures(region: Region) -> None:
-    check_number(region.capabilities.max_capacity, "capabilities.max_capacity", *_POSITIVE)
-    check_number(region.current_capacity, "current_capacity", *_NOT_NEGATIVE)
-    check_number(region.cost_multiplier, "cost_multiplier", *_POSITIVE)
-    if region.health_score is not None:
-        allowed = "None (nothing is stated), or a number from 0 to 100"
-        check_number(region.health_score, "health_score", allowed, lambda v: 0 <= v <= 100)
+    check_figure("max_capacity", region.capabilities.max_capacity)
+    for name in ("current_capacity", "cost_multiplier", "health_score"):
+        check_figure(name, getattr(region, name))
 
 
 def check_country(country: object, known: Collection[str] | None, field: str = "country") -> None:
@@ -185,7 +179,7 @@ def _is_host(parts: SplitResult) -> bool:
     """Whether the host is a name in ASCII, an IPv4 address, or an IPv6 address in brackets."""
     host = parts.hostname or ""
     if not parts.netloc.startswith("["):
-        return len(host) <= 253 and _HOST.fullmatch(host) is not None
+        return is_host_name(host)
     try:
         IPv6Address(host)
     except ValueError:
@@ -208,11 +202,7 @@ def _is_span(span: object) -> bool:
     if not isinstance(span, (tuple, list)) or len(span) != 2:
         return False
     low, high = span
-    return _is_int(low) and _is_int(high) and 100 <= low <= high <= 599
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return is_whole(low) and is_whole(high) and 100 <= low <= high <= 599
 
 
 def _check_headers(headers: Mapping[str, str], field: str) -> None:

@@ -70,7 +70,7 @@ def check_rule_names(rules: Iterable[Rule], where: str = "rules") -> None:
 
 
 def check_condition(condition: Condition, where: str = "when") -> None:
-    """The same for one condition."""
+    """Refuse a condition that reads a fact nobody keeps, or compares it with another type. Raises InvalidInputError."""
     if isinstance(condition, Every | Some):
         for part in condition.parts:
             check_condition(part, where)

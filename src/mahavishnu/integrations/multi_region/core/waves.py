@@ -116,7 +116,7 @@ def with_run(view: DeploymentView, region: str, state: RunState, now: float, det
 
 
 def with_undo(view: DeploymentView, region: str, state: RunState, now: float, detail: str = "") -> DeploymentView:
-    """The same for the work that takes the new version back."""
+    """The deployment with one region's work of taking the new version back in a new state."""
     return replace(view, undo=_with(view.undo, region, state, now, detail))
 
 

@@ -22,8 +22,7 @@ from typing import Self
 
 import aiohttp
 
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Methods of which it makes no difference whether a request is carried out once or twice (RFC 9110, 9.2.2)."""
+from mahavishnu.integrations.multi_region.core.routes import IDEMPOTENT as IDEMPOTENT
 
 REGION_HEADER, REASON_HEADER = "x-multi-region-region", "x-multi-region-reason"
 """Response headers in which an edge names the region that served, and why it refused."""

@@ -40,7 +40,7 @@ def as_svg(report: AnyReport) -> str:
 
 
 def without_fonts(svg: str) -> str:
-    """The same document with fonts that are on every machine instead of fonts from the network."""
+    """An SVG document with fonts that are on every machine instead of fonts from the network."""
     plain = re.sub(r"@font-face\s*\{.*?\}", "", svg, flags=re.DOTALL)
     plain = re.sub(r"font-family:\s*Fira Code[^;]*;", f"font-family: {FONT};", plain)
     return re.sub(r"<!--.*?-->", "", plain, flags=re.DOTALL)

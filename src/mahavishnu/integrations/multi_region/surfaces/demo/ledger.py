@@ -7,6 +7,8 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from mahavishnu.integrations.multi_region.core.routes import IDEMPOTENT
+
 from .scene import EU_REGIONS, EU_SERVICE
 
 
@@ -25,10 +27,6 @@ class Attempt:
     def ok(self) -> bool:
         """Whether the region asked for answered well."""
         return self.status == 200 and self.by == self.region_id
-
-
-IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-"""Methods of which it makes no difference whether a request is carried out once or twice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def as_document(report: DataclassInstance) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """The same with floats rounded to three places, tuples as lists."""
+    """A value with its floats rounded to three places and its tuples as lists."""
     match value:
         case float():
             return round(value, 3)

@@ -17,7 +17,6 @@ from mahavishnu.integrations.multi_region.core.model import (
     DataPlacementPolicy,
     DeploymentSpec,
     HealthCheck,
-    ProbeKind,
     Region,
     RegionCapabilities,
     SafetyLimits,
@@ -26,20 +25,19 @@ from mahavishnu.integrations.multi_region.core.model import (
 )
 from mahavishnu.integrations.multi_region.core.validation import validate_region
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, nearest_hint
-from mahavishnu.integrations.multi_region.facts.catalog import all_regions, find, region_from_catalog
 from mahavishnu.integrations.multi_region.facts.places import countries
 
-from .carrying import build_edge, claimed_twice, edge_flaws, route_flaws, routes
+from .carrying import claimed_twice, edge_flaws, route_flaws, routes
+from .declared import declared_check, declared_edge, declared_region, same_named
 from .kinds import ID_PATTERN
 from .law import policy_rules
-from .nodes import MISSING, Flaw, Loc
+from .nodes import MISSING, Flaw, Loc, flaw_of
 from .schema import DeploymentEntry, HealthEntry, PolicyEntry, RegionEntry, SafetyEntry, ServiceEntry
 from .shape import MAX_FLAWS, Shaped, entries
 
 Lines = Callable[[Loc], int]
 """The line that a path stands on; 0 when there is no file."""
 
-_SAME_NAME = ("name", "provider", "location", "latitude", "longitude", "country", "cost_multiplier", "health_score")
 _IN_SECONDS = {"interval": "interval_s", "timeout": "timeout_s", "hold_down": "hold_down_s"}
 
 
@@ -52,10 +50,10 @@ def build_world(shaped: Shaped, data: Any, defaults: HealthCheck, line: Lines) -
     flaws += islice(claimed_twice(data, line), MAX_FLAWS)
     regions: list[Region] = []
     for position, entry in shaped.regions.items():
-        found = [replace(flaw, loc=("regions", position, *flaw.loc)) for flaw in _region_flaws(entry, defaults)]
-        flaws += found
-        if not found:
-            regions.append(_region(entry, defaults))
+        region, found = _region(entry, defaults)
+        flaws += [replace(flaw, loc=("regions", position, *flaw.loc)) for flaw in found]
+        if region is not None and not found:
+            regions.append(region)
     flaws += [flaw for position, entry in shaped.policies.items() for flaw in _policy_flaws(entry, position)]
     flaws += [flaw for position, entry in shaped.services.items() for flaw in route_flaws(entry, position)]
     flaws += [flaw for position, entry in shaped.edges.items() for flaw in edge_flaws(entry, position)]
@@ -64,68 +62,36 @@ def build_world(shaped: Shaped, data: Any, defaults: HealthCheck, line: Lines) -
         return World(tuple(regions), services), flaws
     policies = tuple(_policy(entry) for entry in shaped.policies.values())
     places = {region.region_id: region for region in regions}
-    edges = tuple(build_edge(entry, places.get(entry.region or "")) for entry in shaped.edges.values())
+    edges = tuple(
+        declared_edge(entry.id, entry.model_dump(), places.get(entry.region or "")) for entry in shaped.edges.values()
+    )
     return World(tuple(regions), services, policies, _limits(shaped.safety), edges), flaws
 
 
 # --- regions -----------------------------------------------------------------------------------
 
 
-def _region_flaws(entry: RegionEntry, defaults: HealthCheck) -> Iterator[Flaw]:
-    """What is wrong with a region of the right shape; paths begin at the region."""
-    yield from _probe_flaws(entry)
-    one, other = ("latitude", "longitude") if entry.longitude is None else ("longitude", "latitude")
-    if (entry.latitude is None) != (entry.longitude is None):
-        yield Flaw((other,), MISSING, f"needed here, in degrees, because {one} is given; or leave out both")
-    elif entry.latitude is None and find(entry.id, entry.provider) is None:
-        yield Flaw(
-            ("latitude",), MISSING, f"latitude and longitude are needed here, or the id of {_of_the_catalog(entry)}"
-        )
-    else:
-        try:
-            validate_region(_region(entry, defaults), (), countries())
-        except InvalidInputError as error:
-            yield Flaw(_own_path(error.field), error.value, error.allowed)
+def _region(entry: RegionEntry, defaults: HealthCheck) -> tuple[Region | None, list[Flaw]]:
+    """The region of an entry of the right shape, and what is wrong with it; paths begin at the region."""
+    flaws: list[Flaw] = []
+    check = region = None
+    try:
+        check = declared_check(_asked(entry), entry.endpoint, defaults)
+    except InvalidInputError as error:
+        flaws.append(flaw_of(error))
+    try:
+        capabilities = RegionCapabilities(entry.compliance, entry.max_capacity, entry.features, entry.attestations)
+        region = declared_region(entry.id, {**same_named(entry), "capabilities": capabilities, "health": check})
+        validate_region(region, (), countries())
+    except InvalidInputError as error:
+        flaws.append(flaw_of(error))
+    return region, flaws
 
 
-def _of_the_catalog(entry: RegionEntry) -> str:
-    known = [r.region_id for r in all_regions() if entry.provider in (None, r.provider)]
-    return f"a region of the catalog; {nearest_hint(entry.id, known)}"
-
-
-def _own_path(field: str) -> Loc:
-    """``health.interval_s`` as the file's ``health``, ``interval``."""
-    parts = field.removeprefix("capabilities.").replace("region_id", "id").split(".")
-    return tuple(re.sub("_m?s$", "", part) for part in parts)
-
-
-def _probe_flaws(entry: RegionEntry) -> Iterator[Flaw]:
-    target = entry.health.url or entry.endpoint
-    if entry.health.kind is ProbeKind.HTTP and target.startswith("tcp:"):
-        yield Flaw(("health", "kind"), "http", "tcp, because the target is a tcp:// address; or give an http url")
-
-
-def _region(entry: RegionEntry, defaults: HealthCheck) -> Region:
-    """The region; what is not given comes from the catalog when it knows the id."""
-    given = {k: v for k in _SAME_NAME if (v := getattr(entry, k)) is not None}
-    given["capabilities"] = RegionCapabilities(entry.compliance, entry.max_capacity, entry.features, entry.attestations)
-    given["current_capacity"] = entry.current_capacity
-    given["health"] = _health(entry, defaults)
-    given["endpoint"] = entry.endpoint
-    given["protocol"] = entry.protocol
-    if find(entry.id, entry.provider) is not None:
-        return region_from_catalog(entry.id, **given)
-    return Region(entry.id, **{"name": entry.id, **given})
-
-
-def _health(entry: RegionEntry, defaults: HealthCheck) -> HealthCheck | None:
-    """The region's own check; None for the controller's when the file says nothing about it."""
-    asked = entry.health
-    over_tcp = asked.kind is None and (asked.url or entry.endpoint).startswith("tcp:")
-    if not asked.model_fields_set and "health" not in entry.model_fields_set and not over_tcp:
-        return None
-    changes = _health_changes(asked) | ({"kind": ProbeKind.TCP} if over_tcp else {})
-    return replace(defaults, **changes)
+def _asked(entry: RegionEntry) -> dict[str, Any] | None:
+    """What a region's own check shall be; None when the file says nothing about it."""
+    said = entry.health.model_fields_set or "health" in entry.model_fields_set
+    return _health_changes(entry.health) if said else None
 
 
 def _health_changes(entry: HealthEntry) -> dict[str, Any]:

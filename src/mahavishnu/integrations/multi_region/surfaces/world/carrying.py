@@ -1,69 +1,29 @@
-"""Edges and routes of a world file: what they become, and what is wrong with them beyond their shape."""
+"""Edges and routes of a world file: what is wrong with them beyond their shape, and what routes become."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mahavishnu.integrations.multi_region.core.carrying import check_edge, check_routes, listening_place
-from mahavishnu.integrations.multi_region.core.edges import DEFAULT_LISTEN, EdgeSpec, Network
-from mahavishnu.integrations.multi_region.core.model import Point, Region
-from mahavishnu.integrations.multi_region.core.routes import RouteClass
+from mahavishnu.integrations.multi_region.core.edges import DEFAULT_LISTEN, check_edge, listening_place
+from mahavishnu.integrations.multi_region.core.routes import RouteClass, check_routes
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
-from .nodes import MISSING, Flaw, Loc
-from .schema import EdgeEntry, NetworkEntry, ServiceEntry
+from .declared import declared_edge, edge_place_errors
+from .nodes import Flaw, Loc, flaw_of
+from .schema import EdgeEntry, ServiceEntry
 from .shape import entries
-
-_NOWHERE = Point(0.0, 0.0)
-"""Stands for the place of a region, where only the rest of an edge is looked at."""
-
-
-def build_edge(entry: EdgeEntry, region: Region | None) -> EdgeSpec:
-    """The edge of an entry; ``region``: the one that it stands at, when it names one."""
-    if region is not None:
-        point = Point(region.latitude, region.longitude)
-    elif entry.latitude is not None and entry.longitude is not None:
-        point = Point(entry.latitude, entry.longitude)
-    else:
-        point = _NOWHERE
-    return EdgeSpec(
-        edge_id=entry.id,
-        point=point,
-        listen=entry.listen,
-        country=entry.country or (region.country if region is not None else None),
-        client_place=entry.client_place,
-        networks=tuple(_network(network) for network in entry.networks),
-        trusted_hops=entry.trusted_hops,
-    )
-
-
-def _network(entry: NetworkEntry) -> Network:
-    return Network(entry.name, tuple(entry.cidrs), Point(entry.latitude or 0.0, entry.longitude or 0.0), entry.country)
 
 
 def edge_flaws(entry: EdgeEntry, position: int) -> Iterator[Flaw]:
-    """What is wrong with an edge of the right shape."""
+    """What is wrong with an edge of the right shape; whether its region is declared is told elsewhere."""
     here: Loc = ("edges", position)
-    yield from _place_flaws(entry, here)
+    said = entry.model_dump()
+    yield from (flaw_of(error, here) for error in edge_place_errors(said))
     try:
-        check_edge(build_edge(entry, None))
+        check_edge(declared_edge(entry.id, said, None))
     except InvalidInputError as error:
-        yield Flaw((*here, *_own_path(error.field)), error.value, error.allowed)
-
-
-def _place_flaws(entry: EdgeEntry, here: Loc) -> Iterator[Flaw]:
-    given = [name for name in ("latitude", "longitude") if getattr(entry, name) is not None]
-    if entry.region is not None:
-        for name in given:
-            allowed = "to be left out, because region says where the edge stands"
-            yield Flaw((*here, name), getattr(entry, name), allowed, at_key=True)
-    elif not given:
-        yield Flaw((*here, "region"), MISSING, "needed here: a declared region, or latitude and longitude")
-    elif len(given) == 1:
-        other = "longitude" if given == ["latitude"] else "latitude"
-        yield Flaw((*here, other), MISSING, f"needed here, in degrees, because {given[0]} is given")
+        yield flaw_of(error, here)
 
 
 def routes(entry: ServiceEntry) -> tuple[RouteClass, ...]:
@@ -79,12 +39,7 @@ def route_flaws(entry: ServiceEntry, position: int) -> Iterator[Flaw]:
     try:
         check_routes(routes(entry))
     except InvalidInputError as error:
-        yield Flaw(("services", position, *_own_path(error.field)), error.value, error.allowed)
-
-
-def _own_path(field: str) -> Loc:
-    """``routes.0.timeout_s`` as the file's ``routes``, 0, ``timeout``."""
-    return tuple(int(part) if part.isdecimal() else re.sub("_s$", "", part) for part in field.split("."))
+        yield flaw_of(error, ("services", position))
 
 
 def claimed_twice(data: Any, line: Callable[[Loc], int]) -> Iterator[Flaw]:

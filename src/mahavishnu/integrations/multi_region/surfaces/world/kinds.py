@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, GetPydanticSchema, PlainValidator, WithJsonSchema
 
-from mahavishnu.integrations.multi_region.core.carrying import (
-    LONGEST_S,
-    MOST_HOPS,
-    MOST_RETRIES,
-    check_prefix,
-    parse_cidr,
-    parse_listen,
+from mahavishnu.integrations.multi_region.core.edges import ClientPlace, parse_cidr, parse_listen
+from mahavishnu.integrations.multi_region.core.figures import (
+    HEALTH_CHECK,
+    REGION,
+    ROUTE,
+    TRUSTED_HOPS,
+    Bounds,
 )
-from mahavishnu.integrations.multi_region.core.edges import ClientPlace
 from mahavishnu.integrations.multi_region.core.model import (
     CloudProvider,
     ComplianceFramework,
@@ -31,12 +31,12 @@ from mahavishnu.integrations.multi_region.core.model import (
     FailbackMode,
     LocalityLevel,
     ProbeKind,
-    Region,
     RoutingStrategy,
     UpstreamProtocol,
     parse_enum,
 )
-from mahavishnu.integrations.multi_region.core.validation import check_endpoint, validate_region
+from mahavishnu.integrations.multi_region.core.routes import check_prefix
+from mahavishnu.integrations.multi_region.core.validation import check_country, check_endpoint
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 from mahavishnu.integrations.multi_region.facts.places import countries
 
@@ -50,7 +50,6 @@ PATH_PATTERN = r"^/[^\s#]*$"
 PREFIX_PATTERN = r"^/[^\s?#]*$"
 LISTEN_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
 CIDR_PATTERN = r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"
-_MOST = 1e12
 
 
 def _text(allowed: str, longest: int, pattern: str = "", *, lines: bool = False) -> PlainValidator:
@@ -77,27 +76,35 @@ def _either(pattern: str, low: float, high: float, kind: str = "number") -> With
     return WithJsonSchema({"anyOf": [words, {"type": kind, "minimum": low, "maximum": high}]})
 
 
-def _span(low: float, high: float, kind: str = "number") -> WithJsonSchema:
-    return WithJsonSchema({"type": kind, "minimum": low, "maximum": high})
+def _figure(bounds: Bounds) -> PlainValidator:
+    return PlainValidator(units.number(bounds))
 
 
-def _over(high: float) -> WithJsonSchema:
-    return WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": high})
+def _span(bounds: Bounds) -> WithJsonSchema:
+    least = "exclusiveMinimum" if bounds.above else "minimum"
+    return WithJsonSchema(
+        {"type": "integer" if bounds.whole else "number", least: bounds.least, "maximum": bounds.most}
+    )
 
 
-def _member(kind: type[StrEnum]) -> PlainValidator:
-    return PlainValidator(lambda value: parse_enum(kind, value, kind.__name__))
+def member(kind: type[StrEnum], listed: Iterable[StrEnum] = ()) -> GetPydanticSchema:
+    """A member of ``kind``, by its name in any case. ``listed``: those that the schema shows; default: all."""
+    schema = {"type": "string", "enum": [one.value for one in listed or kind]}
+    return GetPydanticSchema(
+        lambda source, handler: PlainValidator(partial(_parsed, kind)).__get_pydantic_core_schema__(source, handler),
+        lambda core, handler: dict(schema),
+    )
 
 
-def _members(kind: type[StrEnum]) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "enum": [member.value for member in kind]})
+def _parsed(kind: type[StrEnum], value: object) -> StrEnum:
+    return parse_enum(kind, value, kind.__name__)
 
 
 def _country(value: object) -> str:
     """A country code that exists; the rule and its hints are those for any region."""
     if not isinstance(value, str):
         raise InvalidInputError("country", value, "two capital letters, in quotes if they read as something else")
-    validate_region(Region("any", endpoint="http://any", country=value), (), countries())
+    check_country(value, countries())
     return value
 
 
@@ -170,55 +177,72 @@ Country = Annotated[str | None, PlainValidator(_country), _shape(2, "^[A-Z]{2}$"
 
 # --- one of a few ------------------------------------------------------------------------------
 
-Provider = Annotated[CloudProvider | None, _member(CloudProvider), _members(CloudProvider)]
-Framework = Annotated[ComplianceFramework, _member(ComplianceFramework), _members(ComplianceFramework)]
-Strategy = Annotated[RoutingStrategy, _member(RoutingStrategy), _members(RoutingStrategy)]
-Failback = Annotated[FailbackMode | None, _member(FailbackMode), _members(FailbackMode)]
-Locality = Annotated[LocalityLevel, _member(LocalityLevel), _members(LocalityLevel)]
+Provider = Annotated[CloudProvider | None, member(CloudProvider)]
+Framework = Annotated[ComplianceFramework, member(ComplianceFramework)]
+Strategy = Annotated[RoutingStrategy, member(RoutingStrategy)]
+Failback = Annotated[FailbackMode | None, member(FailbackMode)]
+Locality = Annotated[LocalityLevel, member(LocalityLevel)]
 Deployment = Annotated[
     DeploymentType, PlainValidator(_lasting), WithJsonSchema({"type": "string", "enum": list(_LASTING)})
 ]
-Protocol = Annotated[UpstreamProtocol, _member(UpstreamProtocol), _members(UpstreamProtocol)]
-PlaceOfClients = Annotated[ClientPlace, _member(ClientPlace), _members(ClientPlace)]
-Kind = Annotated[ProbeKind | None, _member(ProbeKind), _members(ProbeKind)]
+Protocol = Annotated[UpstreamProtocol, member(UpstreamProtocol)]
+PlaceOfClients = Annotated[ClientPlace, member(ClientPlace)]
+Kind = Annotated[ProbeKind | None, member(ProbeKind)]
 _FLAG_SCHEMA = WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["yes", "no", "on", "off"]}]})
 Flag = Annotated[bool, PlainValidator(units.parse_flag), _FLAG_SCHEMA]
 OptionalFlag = Annotated[bool | None, PlainValidator(units.parse_flag), _FLAG_SCHEMA]
 
 # --- numbers -----------------------------------------------------------------------------------
 
-_check = units.number
-Version = Annotated[int, PlainValidator(_check("1", 1, 1, whole=True)), WithJsonSchema({"const": 1})]
-Latitude = Annotated[float | None, PlainValidator(_check("degrees from -90 to 90", -90, 90)), _span(-90, 90)]
-Longitude = Annotated[float | None, PlainValidator(_check("degrees from -180 to 180", -180, 180)), _span(-180, 180)]
-Score = Annotated[float | None, PlainValidator(_check("a number from 0 to 100", 0, 100)), _span(0, 100)]
-Amount = Annotated[float, PlainValidator(_check("a number, 0 or more", 0, _MOST)), _span(0, _MOST)]
-Factor = Annotated[float | None, PlainValidator(_check("a number above 0", 0, 1e6, above=True)), _over(1e6)]
-Limit = Annotated[float, PlainValidator(_check("a number above 0", 0, _MOST, above=True)), _over(_MOST)]
-_COUNT = _check("a whole number from 1 to 1000", 1, 1000, whole=True)
-Count = Annotated[int, PlainValidator(_COUNT), _span(1, 1000, "integer")]
-OptionalCount = Annotated[int | None, PlainValidator(_COUNT), _span(1, 1000, "integer")]
-Leak = Annotated[float | None, PlainValidator(_check("a number from 1 to 1000", 1, 1000)), _span(1, 1000)]
-_HOPS = _check(f"a whole number from 0 to {MOST_HOPS}", 0, MOST_HOPS, whole=True)
-Hops = Annotated[int, PlainValidator(_HOPS), _span(0, MOST_HOPS, "integer")]
-_RETRIES = _check(f"a whole number from 0 to {MOST_RETRIES}", 0, MOST_RETRIES, whole=True)
-Retries = Annotated[int, PlainValidator(_RETRIES), _span(0, MOST_RETRIES, "integer")]
-Seconds = Annotated[float, PlainValidator(_check("a number of seconds, 0 or more", 0, LONGEST_S)), _span(0, LONGEST_S)]
-_MORE_SECONDS = PlainValidator(_check("a number of seconds above 0", 0, LONGEST_S, above=True))
-OptionalSeconds = Annotated[float | None, _MORE_SECONDS, _over(LONGEST_S)]
-_PRIORITY = _check("a whole number from 0 to 1000000; the lowest is shed last", 0, 1e6, whole=True)
-Priority = Annotated[int, PlainValidator(_PRIORITY), _span(0, 1e6, "integer")]
+_ONE = Bounds(1, 1, whole=True)
+Version = Annotated[int, PlainValidator(units.number(_ONE, "1")), WithJsonSchema({"const": 1})]
+_LATITUDE, _LONGITUDE = REGION["latitude"], REGION["longitude"]
+Latitude = Annotated[float | None, _figure(_LATITUDE), _span(_LATITUDE)]
+Longitude = Annotated[float | None, _figure(_LONGITUDE), _span(_LONGITUDE)]
+Score = Annotated[float | None, _figure(REGION["health_score"]), _span(REGION["health_score"])]
+Amount = Annotated[float, _figure(REGION["current_capacity"]), _span(REGION["current_capacity"])]
+Factor = Annotated[float | None, _figure(REGION["cost_multiplier"]), _span(REGION["cost_multiplier"])]
+Limit = Annotated[float, _figure(REGION["max_capacity"]), _span(REGION["max_capacity"])]
+_SERVING = Bounds(1, 1000, whole=True)
+Serving = Annotated[int, _figure(_SERVING), _span(_SERVING)]
+Fall = Annotated[int | None, _figure(HEALTH_CHECK["fall"]), _span(HEALTH_CHECK["fall"])]
+Rise = Annotated[int | None, _figure(HEALTH_CHECK["rise"]), _span(HEALTH_CHECK["rise"])]
+Leak = Annotated[float | None, _figure(HEALTH_CHECK["leak_limit"]), _span(HEALTH_CHECK["leak_limit"])]
+Hops = Annotated[int, _figure(TRUSTED_HOPS), _span(TRUSTED_HOPS)]
+Retries = Annotated[int, _figure(ROUTE["retries"]), _span(ROUTE["retries"])]
+_PRIORITY = Bounds(0, 1_000_000, whole=True)
+_PRIORITY_WORDS = f"{_PRIORITY.allowed}; the lowest is shed last"
+Priority = Annotated[int, PlainValidator(units.number(_PRIORITY, _PRIORITY_WORDS)), _span(_PRIORITY)]
 
-# --- durations, shares, status codes -------------------------------------------------------------
+# --- in seconds and milliseconds, as HTTP bodies have them ---------------------------------------
 
-_DURATION_SCHEMA = _either(units.DURATION_PATTERN, 0, units.DAY_S)
-_longer = PlainValidator(units.parse_duration)
-Duration = Annotated[float, _longer, _DURATION_SCHEMA]
-OptionalDuration = Annotated[float | None, _longer, _DURATION_SCHEMA]
-_pause = PlainValidator(partial(units.parse_duration, least_s=0))
-Interval = Annotated[float | None, PlainValidator(partial(units.parse_duration, least_s=0.01)), _DURATION_SCHEMA]
-Pause = Annotated[float, _pause, _DURATION_SCHEMA]
-OptionalPause = Annotated[float | None, _pause, _DURATION_SCHEMA]
+Interval = Annotated[float | None, _figure(HEALTH_CHECK["interval_s"]), _span(HEALTH_CHECK["interval_s"])]
+ProbeTimeout = Annotated[float | None, _figure(HEALTH_CHECK["timeout_s"]), _span(HEALTH_CHECK["timeout_s"])]
+HoldDown = Annotated[float | None, _figure(HEALTH_CHECK["hold_down_s"]), _span(HEALTH_CHECK["hold_down_s"])]
+Slow = Annotated[float | None, _figure(HEALTH_CHECK["slow_ms"]), _span(HEALTH_CHECK["slow_ms"])]
+Timeout = Annotated[float, _figure(ROUTE["timeout_s"]), _span(ROUTE["timeout_s"])]
+AttemptTimeout = Annotated[float | None, _figure(ROUTE["attempt_timeout_s"]), _span(ROUTE["attempt_timeout_s"])]
+
+# --- durations as people write them, shares, status codes ----------------------------------------
+
+
+def _duration(bounds: Bounds) -> PlainValidator:
+    return PlainValidator(partial(units.parse_duration, bounds=bounds))
+
+
+def _lasts(bounds: Bounds) -> WithJsonSchema:
+    number = _span(bounds).json_schema
+    return WithJsonSchema({"anyOf": [{"type": "string", "pattern": units.DURATION_PATTERN}, number]})
+
+
+_SLOW = Bounds(0, HEALTH_CHECK["slow_ms"].most / 1000, above=True)
+Duration = Annotated[float, _duration(units.SOME_TIME), _lasts(units.SOME_TIME)]
+IntervalDuration = Annotated[float | None, _duration(HEALTH_CHECK["interval_s"]), _lasts(HEALTH_CHECK["interval_s"])]
+ProbeDuration = Annotated[float | None, _duration(HEALTH_CHECK["timeout_s"]), _lasts(HEALTH_CHECK["timeout_s"])]
+HoldDownDuration = Annotated[float | None, _duration(HEALTH_CHECK["hold_down_s"]), _lasts(HEALTH_CHECK["hold_down_s"])]
+SlowDuration = Annotated[float | None, _duration(_SLOW), _lasts(_SLOW)]
+RouteDuration = Annotated[float, _duration(ROUTE["timeout_s"]), _lasts(ROUTE["timeout_s"])]
+AttemptDuration = Annotated[float | None, _duration(ROUTE["attempt_timeout_s"]), _lasts(ROUTE["attempt_timeout_s"])]
 Share = Annotated[float, PlainValidator(units.parse_share), _either(units.SHARE_PATTERN, 0, 1)]
 Status = Annotated[
     tuple[int, int], PlainValidator(units.parse_statuses), _either(units.STATUS_PATTERN, 100, 599, "integer")

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mahavishnu.integrations.multi_region.errors import WorldFileError, WorldProblem
+from mahavishnu.integrations.multi_region.errors import InvalidInputError, WorldFileError, WorldProblem
 
 MISSING = "(missing)"
 MAX_BYTES = 1_000_000
@@ -199,6 +199,17 @@ def _value(kind: str, text: str) -> Any:
     if kind == "float":
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text
+
+
+def flaw_of(error: InvalidInputError, around: Loc = ()) -> Flaw:
+    """The flaw that an error of a model is in the file; ``around``: the entry that the model was made of."""
+    return Flaw((*around, *_own_path(error.field)), MISSING if error.value is None else error.value, error.allowed)
+
+
+def _own_path(field: str) -> Loc:
+    """Where a file has what a model calls ``health.interval_s`` or ``routes.0.timeout_s``: its times have no unit."""
+    parts = field.removeprefix("capabilities.").replace("region_id", "id").split(".")
+    return tuple(int(part) if part.isdecimal() else re.sub("_m?s$", "", part) for part in parts)
 
 
 def plain(text: str) -> str:

@@ -50,13 +50,13 @@ class HealthEntry(Entry):
     kind: kinds.Kind = Field(None, description="What a probe speaks: http (also for https) or tcp.")
     path: kinds.Path = Field(None, description="Path asked for, on the region's endpoint.")
     url: kinds.OptionalUrl = Field(None, description="Another target than the endpoint and path.")
-    interval: kinds.Interval = Field(None, description="Time from one probe to the next, at least 10ms.")
-    timeout: kinds.OptionalDuration = Field(None, description="A probe without an answer after this time has failed.")
-    fall: kinds.OptionalCount = Field(None, description="Failures in a row that take the region down.")
-    rise: kinds.OptionalCount = Field(None, description="Passes in a row that bring the region back.")
+    interval: kinds.IntervalDuration = Field(None, description="Time from one probe to the next, at least 10ms.")
+    timeout: kinds.ProbeDuration = Field(None, description="A probe without an answer after this time has failed.")
+    fall: kinds.Fall = Field(None, description="Failures in a row that take the region down.")
+    rise: kinds.Rise = Field(None, description="Passes in a row that bring the region back.")
     leak_limit: kinds.Leak = Field(None, description="Failures in the leaky counter that take the region down.")
-    hold_down: kinds.OptionalPause = Field(None, description="Least time a region stays down; grows on relapse.")
-    slow: kinds.OptionalDuration = Field(None, description="A pass slower than this counts as degraded.")
+    hold_down: kinds.HoldDownDuration = Field(None, description="Least time a region stays down; grows on relapse.")
+    slow: kinds.SlowDuration = Field(None, description="A pass slower than this counts as degraded.")
     statuses: kinds.Statuses = Field(None, description='HTTP codes that pass, such as [200, "300-399"].')
     body_contains: kinds.Body = Field(None, description="Text that the answer's body must hold.")
     headers: kinds.Headers = Field(default_factory=dict, description="Headers sent with each probe.")
@@ -105,8 +105,8 @@ class RouteEntry(Entry):
     """How requests of one kind are carried."""
 
     prefix: kinds.Prefix = Field(_ROUTE.prefix, description="Beginning of the path; the first route that fits applies.")
-    timeout: kinds.Pause = Field(_ROUTE.timeout_s, description="Time for the whole request; 0 for no limit.")
-    attempt_timeout: kinds.OptionalDuration = Field(
+    timeout: kinds.RouteDuration = Field(_ROUTE.timeout_s, description="Time for the whole request; 0 for no limit.")
+    attempt_timeout: kinds.AttemptDuration = Field(
         None, description="After this time without an answer another region is asked too. Default: never."
     )
     retry_keyed: kinds.Flag = Field(
@@ -152,7 +152,7 @@ class PolicyEntry(Entry):
 class SafetyEntry(Entry):
     """What automation may never exceed."""
 
-    min_serving: kinds.Count = Field(_LIMITS.min_serving, description="Regions that always stay in service.")
+    min_serving: kinds.Serving = Field(_LIMITS.min_serving, description="Regions that always stay in service.")
     max_removed: kinds.Share = Field(
         _LIMITS.max_removed, description="Share of all capacity that automation may take out within the window."
     )

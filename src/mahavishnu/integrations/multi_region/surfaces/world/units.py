@@ -6,14 +6,16 @@ Each function takes what the YAML or JSON held and returns a plain value, or rai
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
-from typing import Any, TypeGuard
+from typing import Any
 
+from mahavishnu.integrations.multi_region.core.figures import DAY_S, Bounds, is_number
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
-DAY_S = 86_400.0
+SOME_TIME = Bounds(0, DAY_S, above=True)
+"""Of a duration, in seconds."""
+
 DURATION = "a duration such as 250ms, 2s, 1m or 1h (a plain number counts seconds)"
 SHARE = "a share from 0% to 100%, such as 50% or 0.5"
 FLAG = "true or false"
@@ -26,25 +28,15 @@ STATUS_PATTERN = r"^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$"
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a finite number; booleans are not."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer too large for a float
-        return False
+def parse_duration(value: object, field: str = "duration", bounds: Bounds = SOME_TIME) -> float:
+    """Seconds, from ``"250ms"``, ``"2s"``, ``"1m"``, ``"1h"`` or a number of seconds, within ``bounds`` (seconds).
 
-
-def parse_duration(value: object, field: str = "duration", *, least_s: float | None = None) -> float:
-    """Seconds, from ``"250ms"``, ``"2s"``, ``"1m"``, ``"1h"`` or a number of seconds.
-
-    At least ``least_s`` (None: more than 0) and at most a day. Raises InvalidInputError.
+    Raises InvalidInputError.
     """
     seconds = _seconds(value)
-    if seconds is None or seconds > DAY_S or (seconds <= 0 if least_s is None else seconds < least_s):
-        least = "more than 0" if least_s is None else f"at least {least_s:g}s"
-        raise InvalidInputError(field, value, f"{DURATION}, {least} and at most 24h")
+    if seconds is None or not bounds.takes(seconds):
+        least = f"{'more than' if bounds.above else 'at least'} {_written(bounds.least)}"
+        raise InvalidInputError(field, value, f"{DURATION}, {least} and at most {_written(bounds.most)}")
     return seconds
 
 
@@ -81,20 +73,25 @@ def parse_statuses(value: object, field: str = "statuses") -> tuple[int, int]:
     return span
 
 
-def number(
-    allowed: str, low: float, high: float, *, above: bool = False, whole: bool = False
-) -> Callable[[object], Any]:
-    """A check for a number from ``low`` (``above``: more than ``low``) to ``high``; ``whole``: without a fraction.
+def number(bounds: Bounds, allowed: str = "") -> Callable[[object], Any]:
+    """A check for a number within ``bounds``; ``allowed``: in words, if other than theirs.
 
     The check returns the number as it was written (a whole one as int) and raises InvalidInputError.
     """
 
     def check(value: Any) -> int | float:
-        if not is_number(value) or not low <= value <= high or (above and value == low) or (whole and value % 1):
-            raise InvalidInputError("number", value, allowed)
-        return int(value) if whole else value
+        if not is_number(value) or not bounds.takes(value) or (bounds.whole and value % 1):
+            raise InvalidInputError("number", value, allowed or bounds.allowed)
+        return int(value) if bounds.whole else value
 
     return check
+
+
+def _written(seconds: float) -> str:
+    """Seconds as one would write them in the file."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    return f"{seconds / 3600:g}h" if seconds >= 3600 else f"{seconds:g}s" if seconds else "0"
 
 
 def _seconds(value: object) -> float | None:

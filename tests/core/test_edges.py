@@ -1,4 +1,4 @@
-"""What edges and routes must be to be declared: each refusal names the field and what is allowed."""
+"""What edges must be to be declared: each refusal names the field and what is allowed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from mahavishnu.integrations.multi_region.core.carrying import (
+from mahavishnu.integrations.multi_region.core.edges import (
+    ClientPlace,
+    EdgeSpec,
+    Network,
     check_edge,
     check_edges,
-    check_hosts,
-    check_routes,
     parse_cidr,
     parse_listen,
 )
-from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec, Network
 from mahavishnu.integrations.multi_region.core.model import Point
-from mahavishnu.integrations.multi_region.core.routes import RouteClass
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
-from mahavishnu.integrations.multi_region.testing.builders import service
 
 HERE = Point(52.5, 13.4)
 OFFICE = Network("office", ("192.0.2.0/24", "2001:db8::/32"), HERE, "DE")
@@ -114,56 +112,6 @@ def test_two_edges_have_two_ids() -> None:
         check_edges([EdgeSpec("a", HERE, "127.0.0.1:1"), EdgeSpec("a", HERE, "127.0.0.1:2")])
 
 
-def test_routes_that_make_sense_are_taken() -> None:
-    check_routes(())
-    check_routes(
-        [
-            RouteClass("/stream/", timeout_s=0, attempt_timeout_s=30),
-            RouteClass("/api", retries=0),
-            RouteClass("/", timeout_s=2, attempt_timeout_s=0.5, retry_keyed=True, retries=10),
-        ]
-    )
-
-
-@pytest.mark.parametrize(
-    ("routes", "field"),
-    [
-        ([RouteClass("api")], "routes.0.prefix"),
-        ([RouteClass("")], "routes.0.prefix"),
-        ([RouteClass("/a b")], "routes.0.prefix"),
-        ([RouteClass("/a?b=c")], "routes.0.prefix"),
-        ([RouteClass("/"), RouteClass("/api")], "routes.1.prefix"),
-        ([RouteClass("/api"), RouteClass("/api")], "routes.1.prefix"),
-        ([RouteClass("/api"), RouteClass("/api/v1")], "routes.1.prefix"),
-        ([RouteClass("/", timeout_s=-1)], "routes.0.timeout_s"),
-        ([RouteClass("/", timeout_s=float("nan"))], "routes.0.timeout_s"),
-        ([RouteClass("/", timeout_s=2, attempt_timeout_s=2)], "routes.0.attempt_timeout_s"),
-        ([RouteClass("/", attempt_timeout_s=0)], "routes.0.attempt_timeout_s"),
-        ([RouteClass("/", retries=11)], "routes.0.retries"),
-        ([RouteClass("/", retries=True)], "routes.0.retries"),
-        ([RouteClass("/", retry_keyed="yes")], "routes.0.retry_keyed"),  # type: ignore[arg-type]  # from outside
-    ],
-)
-def test_a_route_that_makes_no_sense_is_refused_at_the_field(routes: list[RouteClass], field: str) -> None:
-    with pytest.raises(InvalidInputError) as caught:
-        check_routes(routes)
-    assert caught.value.field == field
-
-
-paths = st.text("/ab", max_size=4).map("/".__add__)
-
-
-@given(st.lists(paths, unique=True, max_size=5), paths)
-def test_the_first_route_that_fits_is_the_one_with_the_longest_prefix(prefixes: list[str], path: str) -> None:
-    try:
-        check_routes([RouteClass(prefix) for prefix in prefixes])
-    except InvalidInputError:
-        assert any(second.startswith(first) for first, second in combinations(prefixes, 2))
-        return
-    fitting = [prefix for prefix in prefixes if path.startswith(prefix)]
-    assert fitting[:1] == sorted(fitting, key=len)[-1:]
-
-
 blocks = st.builds(
     lambda bits, length: str(ip_network((bits << 28, length), strict=False)), st.integers(0, 15), st.integers(0, 4)
 )
@@ -181,9 +129,3 @@ def test_no_client_is_in_two_networks(cidrs: list[list[str]]) -> None:
             check_edge(edge)
     else:
         check_edge(edge)
-
-
-def test_a_host_belongs_to_one_service() -> None:
-    check_hosts([service("a", hosts=("x.test", "*.x.test")), service("b", hosts=("y.test",)), service("c")])
-    with pytest.raises(InvalidInputError, match=r"services\.b\.hosts.*service a does"):
-        check_hosts([service("a", hosts=("x.test",)), service("b", hosts=("y.test", "X.TEST"))])
