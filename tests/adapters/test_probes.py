@@ -118,6 +118,8 @@ async def test_text_beyond_the_limit_does_not_count() -> None:
         ("TEXT rps_fractional=42.5, application_utilization=0.6", 42.5, 0.6),
         ("TEXT cpu_utilization=0.3,rps_fractional=1e3", 1000.0, None),
         ("TEXT rps_fractional=nan, application_utilization=-1", None, None),
+        ("TEXT rps_fractional=2e12, application_utilization=0.5", None, 0.5),
+        ('JSON {"rps_fractional": 1e12, "application_utilization": 1e300}', 1e12, None),
         ('JSON {"rps_fractional": true, "application_utilization": [1]}', None, None),
         ('JSON {"rps_fractional": 1' + "0" * 400 + "}", None, None),
         ("JSON " + "[" * 5000, None, None),
@@ -159,6 +161,22 @@ async def test_path_headers_and_name_are_sent_as_the_check_says(probe: Probe) ->
     assert (method, path) == ("GET", "/base/up?deep=1")
     assert (first["x-probe"], first["host"], first["user-agent"]) == ("1", "api.example.test", USER_AGENT)
     assert second["user-agent"] == "mine"
+
+
+async def test_a_region_is_asked_as_a_stranger_each_time_and_for_a_body_as_it_is() -> None:
+    seen: list[tuple[str | None, str | None]] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append((request.headers.get("Cookie"), request.headers.get("Accept-Encoding")))
+        return web.Response(headers={"Set-Cookie": "session=1; Path=/"})
+
+    probe = ProbeByKind(lookup=answers(["127.0.0.1"]))  # a name, since no jar keeps cookies of an address
+    async with http_server(handle) as url:
+        named = url.replace("127.0.0.1", "region.example.test")
+        results = [await probe.ask(named, PATIENT) for _ in range(2)]
+        await probe.close()
+    assert [result.ok for result in results] == [True, True]
+    assert seen == [(None, "identity")] * 2
 
 
 async def test_a_check_with_its_own_url_leaves_the_endpoint_alone(probe: Probe) -> None:

@@ -17,16 +17,12 @@ from mahavishnu.integrations.multi_region.core.health import (
     TRANSITIONS,
     Breaker,
     HealthState,
-    Observation,
     Signal,
-    observer_blind,
     phase_of_score,
-    probed,
-    recused,
-    reported,
-    ticked,
 )
 from mahavishnu.integrations.multi_region.core.model import HealthCheck, Phase
+from mahavishnu.integrations.multi_region.core.probing import Observation, observer_blind, probed, recused, ticked
+from mahavishnu.integrations.multi_region.core.real_traffic import reported
 from mahavishnu.integrations.multi_region.testing.states_page import states_page
 
 CHECK = HealthCheck(interval_s=10.0, timeout_s=2.0, fall=2, rise=3, hold_down_s=30.0, leak_limit=4.0, slow_ms=500.0)
@@ -302,6 +298,34 @@ def test_a_passing_probe_does_not_end_a_doubt_that_real_requests_raised() -> Non
     watch = Watch().see(PASS).requests(False, 3)
     began = watch.state.doubt_since
     assert watch.see(PASS).state.doubt_since == began
+
+
+def test_an_earlier_trouble_that_requests_met_is_not_the_first_sign_of_what_probes_found() -> None:
+    watch = Watch(CHECK).see(PASS).requests(True, 20).requests(False, 4).see(PASS)
+    early = watch.state.doubt_since
+    watch.see(MISS)
+    first = watch.now
+    assert (watch.state.doubt_since, watch.phase) == (early, Phase.DEGRADED)
+    assert (watch.see(MISS).phase, watch.state.doubt_since) == (Phase.DOWN, first)
+
+
+def test_requests_that_fail_before_the_next_probe_are_the_first_sign_of_one_trouble() -> None:
+    watch = Watch(CHECK).see(PASS).requests(True, 20)
+    watch.requests(False)
+    first = watch.now
+    assert (watch.see(MISS, MISS).phase, watch.state.doubt_since) == (Phase.DOWN, first)
+
+
+def test_what_a_blind_observer_saw_is_no_first_sign() -> None:
+    watch = Watch(CHECK).see(PASS, BLIND, BLIND, MISS)
+    first = watch.now
+    assert (watch.see(MISS).phase, watch.state.doubt_since) == (Phase.DOWN, first)
+
+
+def test_probes_that_go_on_failing_move_the_first_sign_no_more() -> None:
+    watch = Watch(CHECK).see(PASS, MISS)
+    first = watch.now
+    assert watch.see(MISS, MISS, MISS).state.doubt_since == first
 
 
 # --- silence -----------------------------------------------------------------------------------

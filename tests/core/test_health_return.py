@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from mahavishnu.integrations.multi_region.core.health import HealthState, Observation, probed, reported
+from mahavishnu.integrations.multi_region.core.health import HealthState
 from mahavishnu.integrations.multi_region.core.model import HealthCheck, Phase
+from mahavishnu.integrations.multi_region.core.probing import Observation, probed
+from mahavishnu.integrations.multi_region.core.real_traffic import reported
 
 CHECK = HealthCheck(interval_s=1.0, fall=2, rise=3, hold_down_s=3.0)
 

@@ -8,16 +8,17 @@ from functools import reduce
 import pytest
 from hypothesis import assume, given, strategies as st
 
-from mahavishnu.integrations.multi_region.core.health import (
-    Breaker,
-    HealthState,
-    Observation,
-    Traffic,
-    probed,
-    reported,
-)
+from mahavishnu.integrations.multi_region.core.health import Breaker, HealthState
 from mahavishnu.integrations.multi_region.core.model import HealthCheck, Phase
-from mahavishnu.integrations.multi_region.core.real_traffic import FOLDED, by_probes_alone, evenly, reported_many
+from mahavishnu.integrations.multi_region.core.probing import Observation, probed
+from mahavishnu.integrations.multi_region.core.real_traffic import (
+    FOLDED,
+    by_probes_alone,
+    evenly,
+    reported,
+    reported_many,
+)
+from mahavishnu.integrations.multi_region.core.recent_traffic import Traffic
 
 CHECK = HealthCheck(interval_s=10.0)
 NOW = 100.0
@@ -84,6 +85,22 @@ def test_one_failure_among_ten_thousand_fells_nobody_and_leaves_no_doubt() -> No
 def test_all_failing_opens_the_breaker_however_high_its_threshold() -> None:
     after = reported_many(HealthState(), 0, 500, NOW, CHECK, 400)
     assert (after.phase, after.breaker) == (Phase.DOWN, Breaker.OPEN)
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "failed", "threshold", "breaker"),
+    [
+        (99, 1, 1, Breaker.OPEN),
+        (99, 1, 2, Breaker.CLOSED),
+        (1, 99, 5, Breaker.OPEN),
+        (1, 99, 60, Breaker.CLOSED),
+    ],
+)
+def test_the_breaker_moves_as_if_each_had_been_counted(
+    succeeded: int, failed: int, threshold: int, breaker: Breaker
+) -> None:
+    batch = reported_many(HealthState(), succeeded, failed, NOW, CHECK, threshold)
+    assert batch.breaker is one_by_one(HealthState(), succeeded, failed, threshold).breaker is breaker
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from mahavishnu.integrations.multi_region.core.health import HealthState
 from mahavishnu.integrations.multi_region.core.model import HealthCheck, Phase, Region
 from mahavishnu.integrations.multi_region.ports.probe import ProbeResult
+from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.shell.monitor import HealthMonitor, MonitorHooks
 from mahavishnu.integrations.multi_region.testing.builders import region
 from mahavishnu.integrations.multi_region.testing.virtual_clock import VirtualClock
@@ -173,6 +177,28 @@ async def test_a_load_that_a_region_reports_is_its_load(bench: Bench) -> None:
     assert bench.table["b"].current_capacity == 25.0
 
 
+ODD_LOADS = [(2e12, 1e12), (1e300, 1e12), (math.inf, 1e12), (-1.0, 0), (math.nan, 0), ("7", 0)]
+
+
+@pytest.mark.parametrize("field", ["load", "utilization"])
+@pytest.mark.parametrize(("odd", "taken"), ODD_LOADS)
+async def test_a_failing_region_is_down_whatever_load_it_reports(field: str, odd: Any, taken: float) -> None:
+    bench = Bench("a", "b", "c")
+    manager = RegionManager()
+    for region_id in bench.table:
+        manager.regions[region_id] = bench.table[region_id]  # kept: its figures are checked
+    bench.probe.answers["a"] = replace(ProbeResult(False, 5.0, "HTTP 500"), **{field: odd})
+    bench.monitor.start()
+    await bench.clock.advance(30)
+    assert bench.states["a"].phase is Phase.DOWN
+    assert bench.table["a"].current_capacity == taken
+    if not isinstance(odd, str):
+        asked = asyncio.create_task(bench.monitor.probe_once("a"))
+        await bench.clock.advance(1)
+        assert (await asked).phase is Phase.DOWN
+    await bench.monitor.close()
+
+
 async def test_a_closed_monitor_asks_nobody_and_leaves_nothing_running() -> None:
     bench = Bench("a", "b")
     before = asyncio.all_tasks()
@@ -214,6 +240,19 @@ async def test_three_of_five_failing_at_once_is_blindness_and_two_are_not(bench:
     await bench.clock.advance(60)
     assert not bench.monitor.blind
     assert [r for r, s in bench.states.items() if s.phase is Phase.DOWN] == ["a", "b"]
+
+
+async def test_a_failure_that_led_to_blindness_counts_no_more_when_it_is_over() -> None:
+    bench = Bench("a", "b", "c", "d", "e")
+    fail(bench, "a", "b", "c")
+    for name in "deabc":
+        await bench.monitor.probe_once(name)
+    for name in "bc":
+        bench.probe.answers[name] = ProbeResult(True, 5.0)
+        await bench.monitor.probe_once(name)
+    assert bench.blindness == [True, False]
+    assert (await bench.monitor.probe_once("a")).phase is not Phase.DOWN, "the first that counts, of two"
+    assert (await bench.monitor.probe_once("a")).phase is Phase.DOWN
 
 
 async def test_blindness_begins_and_ends_once(bench: Bench) -> None:

@@ -11,17 +11,11 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from mahavishnu.integrations.multi_region.core.health import (
-    HealthState,
-    Observation,
-    observer_blind,
-    probed,
-    recused,
-    reported,
-    ticked,
-)
-from mahavishnu.integrations.multi_region.core.model import HealthCheck, Phase, Region
-from mahavishnu.integrations.multi_region.core.real_traffic import reported_many
+from mahavishnu.integrations.multi_region.core.figures import REGION
+from mahavishnu.integrations.multi_region.core.health import HealthState
+from mahavishnu.integrations.multi_region.core.model import HealthCheck, Region
+from mahavishnu.integrations.multi_region.core.probing import Observation, observer_blind, probed, recused, ticked
+from mahavishnu.integrations.multi_region.core.real_traffic import reported, reported_many
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 from mahavishnu.integrations.multi_region.ports.probe import Probe, ProbeResult
 
@@ -30,6 +24,8 @@ TICK_S = 0.5
 
 JITTER = 0.1
 """By how much of the interval a pause between two probes is longer or shorter at most."""
+
+_LOAD = REGION["current_capacity"]
 
 log = structlog.get_logger(__name__)
 
@@ -120,8 +116,8 @@ class HealthMonitor:
             return self.states.get(region_id, HealthState())
         result = await self._probe.ask(region.endpoint, check)
         if self._regions.get(region_id) is region:
-            self._take_load(region, result)
             self._count(region_id, result, check)
+            self._take_load(region, result)  # after the verdict: an odd figure must not hide a failure
         return self.states.get(region_id, HealthState())
 
     def proven(self, region_id: str) -> bool:
@@ -181,10 +177,9 @@ class HealthMonitor:
         return len(self._regions) > 1 and any(not self.states.get(r, HealthState()).probed for r in self._regions)
 
     def _withdraw(self) -> None:
-        """Take back what was said of targets that fail and are not down yet: it led to the blindness."""
+        """Take back what was said of targets that fail: it led to the blindness. Who is down already stays down."""
         for region_id, state in self.states.items():
-            if state.phase is not Phase.DOWN:
-                self.states[region_id] = recused(state)
+            self.states[region_id] = recused(state)
 
     def _round_s(self) -> float:
         """The longest time in which each region has been asked once."""
@@ -197,10 +192,12 @@ class HealthMonitor:
             self._hooks.changed(region_id, before, after)
 
     def _take_load(self, region: Region, result: ProbeResult) -> None:
-        if result.load is not None:
-            region.current_capacity = result.load
-        elif result.utilization is not None:
-            region.current_capacity = result.utilization * region.capabilities.max_capacity
+        """What is no load counts as not reported; more than a region may have, as the most."""
+        load = result.load
+        if load is None and result.utilization is not None:
+            load = result.utilization * region.capabilities.max_capacity
+        if load is not None and load >= _LOAD.least:
+            region.current_capacity = min(load, _LOAD.most)
 
     async def _watch(self, region_id: str) -> None:
         """Probe one region for ever: soon first, then at its interval, each pause up to a tenth longer or shorter."""

@@ -7,14 +7,16 @@ cannot be read counts as not reported.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from mahavishnu.integrations.multi_region.core.figures import REGION
 
 HEADER = "endpoint-load-metrics"
 
 _LOAD = ("rps_fractional", "rpsFractional")
 _UTILIZATION = ("application_utilization", "applicationUtilization")
+_BOUNDS = REGION["current_capacity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def _text_values(text: str) -> Mapping[str, object]:
 
 
 def _figure(values: Mapping[str, object], names: tuple[str, ...]) -> float | None:
-    """The first of these fields that holds a finite number of at least 0."""
+    """The first of these fields that holds a number that a load can be."""
     for name in names:
         raw = values.get(name)
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
@@ -60,6 +62,6 @@ def _figure(values: Mapping[str, object], names: tuple[str, ...]) -> float | Non
             number = float(raw)
         except (ValueError, OverflowError):
             continue
-        if math.isfinite(number) and number >= 0:
+        if _BOUNDS.takes(number):
             return number
     return None
