@@ -21,7 +21,12 @@ from mahavishnu.integrations.multi_region.core.deployment import (
     deployment_document,
     deployment_from_document,
 )
-from mahavishnu.integrations.multi_region.core.model import DeploymentType, FailbackMode
+from mahavishnu.integrations.multi_region.core.kinds import (
+    DeploymentType,
+    FailbackMode,
+    FailoverMode,
+    ReplicationStrategy,
+)
 
 from .rollout_tools import active_active, active_passive, blue_green, deployment
 
@@ -99,3 +104,23 @@ def test_blue_stands_ready_as_long_as_automation_would_return_to_it(
     state: State, on_failure: OnFailure, warm: tuple[str, ...]
 ) -> None:
     assert replace(blue_green("a", "b"), state=state, on_failure=on_failure).warm == warm
+
+
+@pytest.mark.parametrize("mode", list(FailoverMode))
+def test_only_a_manual_failover_keeps_the_standbys_waiting(mode: FailoverMode) -> None:
+    passive = replace(active_passive("a", "b"), failover_strategy=mode)
+    manual = mode is FailoverMode.MANUAL
+    assert (passive.waits_for_a_person, passive.warm, passive.spares) == (manual, ("b",), () if manual else ("b",))
+    assert not replace(active_active("a", "b"), failover_strategy=mode).waits_for_a_person
+
+
+def test_strategies_are_read_back_as_what_they_were() -> None:
+    view = replace(
+        active_passive("a", "b"),
+        failover_strategy=FailoverMode.MANUAL,
+        replication_strategy=ReplicationStrategy.SHARDED,
+    )
+    back = deployment_from_document(json.loads(json.dumps(deployment_document(view))))
+    assert (back.failover_strategy, back.replication_strategy) == (FailoverMode.MANUAL, ReplicationStrategy.SHARDED)
+    assert isinstance(back.failover_strategy, FailoverMode)
+    assert isinstance(back.replication_strategy, ReplicationStrategy)

@@ -6,10 +6,29 @@ from collections import Counter
 
 from hypothesis import given, strategies as st
 
-from mahavishnu.integrations.multi_region.core.election import Leader, draw, elect
-from mahavishnu.integrations.multi_region.core.model import Phase
+from mahavishnu.integrations.multi_region.core.election import (
+    Leader,
+    able_to_lead,
+    draw,
+    elect,
+    why_none_can_lead,
+)
+from mahavishnu.integrations.multi_region.core.model import AdminState, Phase
 
-from .rollout_tools import region
+from .rollout_tools import fleet, region
+
+
+def test_who_is_down_full_drained_or_not_registered_cannot_lead() -> None:
+    world = fleet(
+        region("a"),
+        region("b", phase=Phase.DOWN),
+        region("c", phase=Phase.SATURATED),
+        region("d", admin=AdminState.DRAINED),
+        region("e", phase=Phase.DEGRADED),
+        region("f"),
+    )
+    assert [r.region_id for r in able_to_lead(world, ["e", "d", "gone", "c", "b", "a"])] == ["e", "a"]
+    assert why_none_can_lead(world, ["gone", "b", "d"]) == {"b": "is down, active", "d": "is healthy, drained"}
 
 
 def test_the_healthiest_leads_even_when_it_is_busier() -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
+from mahavishnu.integrations.multi_region.core.deployment import Group, State
 from mahavishnu.integrations.multi_region.core.failover import (
     FailoverPlan,
     Refusal,
+    crowded_out,
+    heirs_named,
+    load_moved,
+    loads_after,
     plan_by_choice,
+    plan_drain,
     plan_failover,
-    room,
-    waiting_services,
 )
 from mahavishnu.integrations.multi_region.core.model import (
     AdminState,
-    FailbackMode,
     Fleet,
     Phase,
     RegionView,
@@ -22,6 +28,11 @@ from mahavishnu.integrations.multi_region.core.model import (
 )
 from mahavishnu.integrations.multi_region.core.safety import Rule
 from mahavishnu.integrations.multi_region.testing.builders import fleet, policy, service, view
+
+from .rollout_tools import active_active, active_passive
+
+Leave = Callable[..., FailoverPlan | Refusal | None]
+"""How a person has a region left."""
 
 US, USW, EU, DE, JP = "us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1"
 
@@ -94,13 +105,6 @@ def test_the_way_is_asked_from_the_region_that_leaves() -> None:
 def test_who_knows_no_round_trips_is_told_what_light_needs() -> None:
     plan = planned(fleet(view(US, load=40), USW, EU), US)
     assert plan.rtt_ms == {USW: pytest.approx(36, abs=2)}
-
-
-@pytest.mark.parametrize(
-    ("load", "limit", "headroom", "expected"), [(40, 100, 0.1, 50), (95, 100, 0.1, 0), (0, 100, 0, 100), (0, 0, 0.1, 0)]
-)
-def test_room_keeps_headroom_free(load: float, limit: float, headroom: float, expected: float) -> None:
-    assert room(view("a", load=load, max_capacity=limit), headroom) == pytest.approx(expected)
 
 
 def test_each_region_that_takes_nothing_has_its_reason() -> None:
@@ -229,22 +233,7 @@ def test_headroom_is_the_fleets_limit() -> None:
     assert planned(world, US, EU).shed == 0.0
 
 
-# --- who returns by itself ---------------------------------------------------------------------
-
-
-def test_services_wait_whose_failback_is_a_persons_choice_and_which_the_region_may_serve() -> None:
-    world = fleet(
-        US,
-        EU,
-        services=[
-            service("auto", US, EU),
-            service("passive", US, EU, passive=True),
-            service("by-hand", failback=FailbackMode.MANUAL),
-            service("at-night", failback=FailbackMode.SCHEDULED),
-            service("elsewhere", EU, failback=FailbackMode.MANUAL),
-        ],
-    )
-    assert waiting_services(world, US) == ("at-night", "by-hand", "passive")
+# --- what may be shed (L7) -----------------------------------------------------------------------
 
 
 def test_L7_a_person_who_leaves_a_healthy_region_sheds_nothing_without_an_override() -> None:
@@ -266,3 +255,93 @@ def test_L7_a_person_who_leaves_a_healthy_region_sheds_nothing_without_an_overri
     assert isinstance(lifted, FailoverPlan)
     assert isinstance(forced, FailoverPlan)
     assert forced.shed > 0
+
+
+EMPTY = frozenset({Rule.EMPTY_SERVICE})
+
+
+@pytest.mark.parametrize("plan_leave", [plan_by_choice, plan_drain])
+def test_L7_what_only_the_leaving_region_could_serve_crowds_nobody_out(plan_leave: Leave) -> None:
+    bound = fleet(view("a", load=40.0), "b", services=[service("api", "a"), service("web")])
+    plan = plan_leave(bound, "a", lifted=EMPTY)
+    assert isinstance(plan, FailoverPlan)
+    assert (plan.shed, plan.stranded, crowded_out(plan)) == (0.5, 0.5, 0.0)
+
+
+@pytest.mark.parametrize("plan_leave", [plan_by_choice, plan_drain])
+def test_L7_a_failover_and_a_drain_are_refused_in_the_same_words(plan_leave: Leave) -> None:
+    bound = fleet(view("a", load=80.0), view("b", load=70.0), services=[service("api", "a"), service("web")])
+    told = plan_leave(bound, "a", lifted=EMPTY)
+    assert isinstance(told, Refusal)
+    assert (told.rule, told.text) == (Rule.HEADROOM, "the other regions have no room for 25 % of the load of a")
+    assert isinstance(plan_leave(bound, "a", lifted=EMPTY | {Rule.HEADROOM}), FailoverPlan)
+
+
+@pytest.mark.parametrize("plan_leave", [plan_by_choice, plan_drain])
+def test_L7_a_heir_without_room_crowds_its_service_out_and_does_not_strand_it(plan_leave: Leave) -> None:
+    taken = replace(active_passive("a", "b"), groups=(Group("active", ("a",), 1.0),), state=State.SERVING)
+    full = fleet(view("a", load=40.0), view("b", load=95.0), "c", services=[service("api")], deployments={"web": taken})
+    told = plan_leave(full, "a")
+    assert isinstance(told, Refusal)
+    assert told.rule == Rule.HEADROOM
+    plan = plan_leave(full, "a", lifted=frozenset({Rule.HEADROOM}))
+    assert isinstance(plan, FailoverPlan)
+    assert (plan.by_service, plan.stranded, crowded_out(plan)) == ({"web": {}, "api": {"c": 0.5}}, 0.0, 0.5)
+
+
+def test_L7_automation_gives_a_service_to_no_heir_without_room() -> None:
+    taken = replace(active_passive("a", "b"), groups=(Group("active", ("a",), 1.0),), state=State.SERVING)
+    alone = fleet(view("a", Phase.DOWN, load=40.0), view("b", load=95.0), deployments={"web": taken})
+    told = refused(alone, "a")
+    assert (told.rule, told.reasons) == ("no_eligible_region", {"b": "has no room"})
+    beside = replace(alone, services={"api": service("api")}, regions={**alone.regions, "c": view("c")})
+    plan = planned(beside, "a")
+    assert (plan.by_service, plan.shares, plan.shed) == ({"web": {}, "api": {"c": 0.5}}, {"c": 0.5}, 0.5)
+    assert heirs_named(beside, plan) == {}
+
+
+def test_L7_a_region_that_is_down_but_kept_in_service_is_left_at_any_price() -> None:
+    kept = fleet(view("a", Phase.DOWN, load=50.0, serves_as=Phase.UNKNOWN), view("b", load=60.0))
+    for plan in (plan_by_choice(kept, "a"), plan_drain(kept, "a")):
+        assert isinstance(plan, FailoverPlan)
+        assert crowded_out(plan) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    "gone", [view("a", Phase.DOWN), view("a", admin=AdminState.DRAINED), view("a", failed_over="no answer")]
+)
+def test_a_drain_asks_nothing_of_others_where_the_region_serves_no_more(gone: RegionView) -> None:
+    assert plan_drain(fleet(gone, view("b", load=100.0)), "a") is None
+
+
+def test_rounding_errors_crowd_nobody_out() -> None:
+    plan = planned(fleet(view("a", load=40.0), "b"), "a")
+    assert crowded_out(replace(plan, shed=0.3 + 1e-12, stranded=0.3)) == 0.0
+
+
+# --- the load that goes with it ----------------------------------------------------------------
+
+
+def test_what_moved_adds_to_what_had_moved_before() -> None:
+    plan = planned(fleet(view("a", load=60.0), view("b", load=60.0), "c"), "a")
+    assert load_moved(plan, {}) == {"b": pytest.approx(30.0), "c": pytest.approx(30.0)}
+    assert load_moved(plan, {"b": 5.0, "d": 7.0}) == {"b": pytest.approx(35.0), "d": 7.0, "c": pytest.approx(30.0)}
+
+
+def test_loads_after_a_failover_are_those_of_the_targets_and_what_is_shed_at_the_source() -> None:
+    plan = planned(fleet(view("a", load=60.0), view("b", load=60.0), "c"), "a")
+    after = loads_after(plan, {"a": 60.0, "b": 60.0, "c": 1.0, "d": 9.0})
+    assert after == {"b": pytest.approx(90.0), "c": pytest.approx(31.0), "a": 0.0}
+    assert loads_after(plan, {"b": 60.0}) == {"b": pytest.approx(90.0)}, "the others were removed meanwhile"
+    part = planned(fleet(view("a", load=60.0), view("b", load=45.0)), "a")
+    assert loads_after(part, {"a": 60.0, "b": 45.0}) == {"b": pytest.approx(90.0), "a": pytest.approx(15.0)}
+
+
+def test_the_heirs_of_a_plan_are_named_for_services_that_one_region_serves() -> None:
+    taken = replace(active_passive("a", "b", "c"), groups=(Group("active", ("a",), 1.0),), state=State.SERVING)
+    shared = replace(active_active("a", "b"), groups=(Group("active", ("a", "b"), 1.0),), state=State.SERVING)
+    world = fleet("a", "b", "c", services=[service("api")], deployments={"web": taken, "mail": shared})
+    assert heirs_named(world, planned(world, "a")) == {"web": "b"}
+    only = fleet("a", "b", "c", deployments={"web": taken})
+    for target in ("b", "c"):
+        assert heirs_named(only, planned(only, "a", target)) == {"web": target}

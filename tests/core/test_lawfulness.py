@@ -253,7 +253,7 @@ def test_only_eligibility_asks_the_policy_evaluator() -> None:
 
 
 @pytest.mark.parametrize(
-    "asker", ["core/routing.py", "core/failover.py", "core/obstacles.py", "core/placement.py", "core/transfers.py"]
+    "asker", ["core/routing.py", "core/heirs.py", "core/obstacles.py", "core/placement.py", "core/transfers.py"]
 )
 def test_everybody_asks_it(asker: str) -> None:
     tree = ast.parse((PACKAGE / asker).read_text("utf-8"))

@@ -23,8 +23,14 @@ def test_a_drain_reads_back_as_written(state: AdminState) -> None:
 
 @pytest.mark.parametrize("services", [None, (), ("api", "web")])
 def test_a_failure_reads_back_as_written(services: tuple[str, ...] | None) -> None:
-    failure = Failure(Cause.VERDICT, "no answer", "automation", 3.0, services, {"b": 4.5})
+    failure = Failure(Cause.VERDICT, "no answer", "automation", 3.0, services, {"b": 4.5}, {"web": "b"})
     assert Failure.parse(json.loads(json.dumps(failure.document()))) == failure
+
+
+def test_a_failure_that_was_written_before_heirs_were_kept_has_none() -> None:
+    document = Failure(Cause.VERDICT, "no answer", "automation", 3.0, None, {"b": 4.5}, {"web": "b"}).document()
+    del document["heirs"]
+    assert Failure.parse(document) == Failure(Cause.VERDICT, "no answer", "automation", 3.0, None, {"b": 4.5})
 
 
 @pytest.mark.parametrize("rule", sorted(LIFTABLE))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from mahavishnu.integrations.multi_region.core.deployment import Group
 from mahavishnu.integrations.multi_region.core.model import ComplianceFramework, Point
-from mahavishnu.integrations.multi_region.core.request import Request, needs_of
+from mahavishnu.integrations.multi_region.core.request import Needs, Request, needs_of, parts_of, shares_of
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, UnknownServiceError
 from mahavishnu.integrations.multi_region.testing.builders import fleet, policy, service
+
+from .rollout_tools import active_active
 
 BERLIN = Point(52.5, 13.4)
 CENTROIDS = {"DE": Point(51.0, 10.0), "JP": Point(36.0, 138.0)}
@@ -137,3 +141,28 @@ def test_an_unknown_service_is_refused_with_the_nearest_known() -> None:
     world = fleet("eu-west-1", services=[service("api")])
     with pytest.raises(UnknownServiceError, match="did you mean 'api'"):
         needs_of(world, Request(service="apy"))
+
+
+# --- shares of a service's traffic ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "shares", "parts"),
+    [
+        ({}, {"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 0.5}),
+        ({"a": 3.0, "b": 1.0}, {"a": 3.0, "b": 1.0}, {"a": 0.75, "b": 0.25}),
+    ],
+    ids=["without weights all alike", "by the weights"],
+)
+def test_a_declared_service_shares_its_traffic_before_it_has_a_plan_as_it_does_under_it(
+    weights: dict[str, float], shares: dict[str, float], parts: dict[str, float]
+) -> None:
+    declared = service("api", "a", "b", weights=weights)
+    plan = replace(active_active("a", "b", declared=True), groups=(Group("active", ("a", "b"), 1.0),))
+    assert shares_of(declared, None) == shares
+    assert parts_of(Needs(service=declared)) == parts_of(Needs(service=declared, deployment=plan)) == parts
+
+
+def test_nobody_has_a_part_where_nothing_says_or_nobody_serves() -> None:
+    assert parts_of(Needs()) == parts_of(Needs(service=service("api"))) == {}
+    assert parts_of(Needs(deployment=active_active("a", "b"))) == {}

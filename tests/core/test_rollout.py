@@ -17,12 +17,14 @@ from mahavishnu.integrations.multi_region.core.deployment import (
     Run,
     RunState,
     State,
+    Step,
     Waves,
     deployment_document,
     deployment_from_document,
 )
 from mahavishnu.integrations.multi_region.core.eligibility import objection
 from mahavishnu.integrations.multi_region.core.failover import FailoverPlan, plan_failover
+from mahavishnu.integrations.multi_region.core.kinds import FailoverMode
 from mahavishnu.integrations.multi_region.core.model import (
     AdminState,
     DeploymentType,
@@ -36,7 +38,9 @@ from mahavishnu.integrations.multi_region.core.model import (
 from mahavishnu.integrations.multi_region.core.obstacles import Seen
 from mahavishnu.integrations.multi_region.core.request import Needs
 from mahavishnu.integrations.multi_region.core.rollout import (
+    HISTORY,
     TRANSITIONS,
+    UNDER_WAY,
     Signal,
     advance,
     can,
@@ -157,6 +161,16 @@ def test_automation_that_is_frozen_moves_nothing_and_says_so() -> None:
     assert (stays.active, stays.held) == (("a",), "automation is frozen: by ops: investigating")
 
 
+@pytest.mark.parametrize("state", sorted(UNDER_WAY))
+def test_a_freeze_leaves_no_service_halfway_without_a_region(state: State) -> None:
+    gone = region("a", **DOWN)
+    halfway = [*steps(serving(active_passive("a", "b")), gone, B, now=1), rolled_back(at_ten(), 1.0, "by hand")]
+    (begun,) = (view for view in halfway if view.state is state)
+    ended = run(begun, gone, B, now=2, frozen="by ops: investigating")
+    assert ended.state is (State.ROLLED_BACK if state is State.ROLLING_BACK else State.SERVING)
+    assert (sum(ended.weights.values()), ended.held) == (1.0, None)
+
+
 @given(st.data())
 def test_a_gated_step_never_advances_without_reports(data: st.DataObject) -> None:
     shares = sorted(data.draw(st.sets(st.integers(1, 99), max_size=4)))
@@ -238,6 +252,13 @@ def test_a_rollback_looks_at_what_the_plan_before_would_serve_with() -> None:
     assert return_obstacle(at_ten(), standby) is None
 
 
+def test_before_anything_has_moved_a_rollback_asks_nothing_of_a_dead_blue() -> None:
+    begun, dead = blue_green(), region("a", **DOWN)
+    assert return_obstacle(begun, seen(begun, dead, B)) is None
+    moved_on = run(begun, A, B)
+    assert return_obstacle(moved_on, seen(moved_on, dead, B)) == "a is down"
+
+
 def test_a_newer_deployment_of_the_service_stops_one_that_is_still_on_its_way() -> None:
     for view in (blue_green(bake_s=60), run(blue_green(bake_s=60), A, B), at_ten()):
         stopped = run(view, A, B, now=1, replaced_by="web-2")
@@ -310,6 +331,23 @@ def test_the_heir_is_the_same_when_the_deployment_was_quicker_than_the_failover(
         assert plan.target == "c", moved_on.state
 
 
+@pytest.mark.parametrize(
+    ("c", "heir"),
+    [({}, "c"), ({"load": 100.0}, "b"), ({"load": 90.0}, "c"), (DOWN, "b"), ({"phase": Phase.DEGRADED}, "c")],
+)
+def test_whom_the_failover_named_comes_first_while_it_may_take_over(c: dict[str, Any], heir: str) -> None:
+    gone = region("a", load=60.0, failed_over="by hand")
+    after = run(serving(active_passive("a", "b", "c")), gone, B, region("c", **c), now=1, heirs={"a": "c"})
+    assert after.active == (heir,)
+
+
+def test_a_name_that_stands_by_for_nothing_or_for_another_region_is_no_heir() -> None:
+    gone = region("a", failed_over="by hand")
+    for heirs in ({"a": "d"}, {"b": "c"}):
+        after = run(serving(active_passive("a", "b", "c")), gone, B, C, region("d"), now=1, heirs=heirs)
+        assert after.active == ("b",)
+
+
 def test_a_primary_without_an_heir_stays_and_says_why() -> None:
     gone = region("a", load=50.0, **DOWN)
     after = run(serving(active_passive("a", "b", "c")), gone, region("b", **DOWN), region("c", load=95.0), now=1)
@@ -329,6 +367,18 @@ def test_an_heir_that_fails_between_demotion_and_promotion_is_passed_over() -> N
     assert (nobody.state, nobody.active) == (State.PROMOTING, ())
     assert nobody.held == "nobody can take over: b is down; c is down; a is down"
     assert run(nobody, A, region("b", **DOWN), region("c", **DOWN), now=3).active == ("a",)
+
+
+def test_who_stands_by_keeps_the_order_in_which_the_regions_were_named() -> None:
+    view = serving(active_passive("a", "b", "c"))
+    away = run(view, region("a", **DOWN), B, C, now=1)
+    assert (away.active, away.standby) == (("b",), ("a", "c"))
+    assert run(away, A, region("b", **DOWN), C, now=2).active == ("a",)
+
+
+def test_an_active_passive_that_is_rolled_back_leaves_nobody_to_take_over() -> None:
+    back = rolled_back(serving(active_passive("a", "b")), 1.0, "by hand")
+    assert (back.active, back.standby, back.wanted, back.warm) == ((), (), None, ())
 
 
 def test_failback_is_manual_by_default() -> None:
@@ -357,7 +407,9 @@ def test_automatic_failback_waits_for_health_and_for_its_hold_down() -> None:
     away = run(serving(view), region("a", **DOWN), B, now=100)
     assert run(away, region("a", phase=Phase.UNKNOWN), B, now=1000).active == ("b",)
     assert run(away, A, B, now=159).active == ("b",)
-    assert run(away, A, B, now=160).active == ("a",)
+    home = run(away, A, B, now=160)
+    assert home.active == ("a",)
+    assert advance(home, seen(home, A, B), 1000.0) is home, "nobody hands over to itself"
 
 
 # --- what never happens -------------------------------------------------------------------------
@@ -418,6 +470,13 @@ def test_a_pair_that_the_table_does_not_have_cannot_be_applied() -> None:
                     moved(view, signal, 0.0, "")
 
 
+def test_of_a_long_history_the_newest_lines_are_kept() -> None:
+    lines = tuple(Step(float(n), State.PREPARING, str(n)) for n in range(HISTORY))
+    after = moved(replace(blue_green(), history=lines), Signal.PREPARED, 1000.0, "")
+    assert after.history[:-1] == lines[1:]
+    assert (len(after.history), after.history[-1].at) == (HISTORY, 1000.0)
+
+
 def test_every_state_is_reached_and_every_unsettled_one_is_left() -> None:
     assert {after for after, _ in TRANSITIONS.values()} == set(State) - {State.PREPARING}
     left = {before for before, _ in TRANSITIONS}
@@ -454,3 +513,43 @@ def test_what_is_seen_need_not_name_a_plan_of_record() -> None:
     plain = Seen(fleet(A, B), Needs())
     assert advance(active_active("a", "b"), plain, 0.0).state is State.BAKING
     assert active_active("a").strategy is DeploymentType.ACTIVE_ACTIVE
+
+
+# --- failover by hand ---------------------------------------------------------------------------
+
+
+def by_hand() -> DeploymentView:
+    return serving(active_passive("a", "b", failover_strategy=FailoverMode.MANUAL))
+
+
+def test_a_manual_failover_holds_where_it_is_and_says_what_it_waits_for() -> None:
+    waiting = run(by_hand(), region("a", **DOWN), B)
+    assert (waiting.state, waiting.active) == (State.SERVING, ("a",))
+    assert waiting.held == "a is down; failover is manual: fail a over or drain it to move on"
+    assert run(waiting, A, B).held is None, "it is well again"
+
+
+def test_a_failover_by_automation_is_no_persons_word() -> None:
+    assert run(by_hand(), region("a", failed_over="went down"), B).active == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("regions", "ordered"),
+    [
+        ((region("a", failed_over="by ada"), B), {"a"}),
+        ((region("a", admin=AdminState.DRAINED), B), set()),
+        ((region("a", phase=Phase.DOWN, admin=AdminState.DRAINING), B), set()),
+        ((B,), set()),
+    ],
+    ids=["failed over by hand", "drained", "down and draining", "removed"],
+)
+def test_a_persons_word_moves_it(regions: tuple[RegionView, ...], ordered: set[str]) -> None:
+    path = steps(by_hand(), *regions, ordered=frozenset(ordered))
+    assert [one.state for one in path[1:]] == [State.DEMOTING, State.PROMOTING, State.SERVING]
+    assert path[-1].active == ("b",)
+
+
+@pytest.mark.parametrize("mode", [m for m in FailoverMode if m is not FailoverMode.MANUAL])
+def test_every_other_failover_moves_by_itself(mode: FailoverMode) -> None:
+    view = serving(active_passive("a", "b", failover_strategy=mode))
+    assert run(view, region("a", **DOWN), B).active == ("b",)

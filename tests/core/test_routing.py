@@ -176,3 +176,25 @@ def test_the_same_inputs_give_the_same_decision() -> None:
         decision = decide(spec_fleet(), Request(location=BERLIN), RoutingStrategy.ROUND_ROBIN, RankInput(BERLIN), 5)
         told.add((decision.selected_region, decision.reasoning, tuple(decision.alternatives), decision.revision))
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("world", "bound"),
+    [
+        (fleet(view("a", Phase.DOWN)), False),
+        (fleet("a", services=[service("api", policy="eu")], policies=[policy("eu", allow=["b"])]), True),
+        (fleet("a", services=[service("api", "b")]), False),
+    ],
+    ids=["by circumstance", "by law", "by deployment"],
+)
+def test_an_explanation_makes_the_error_that_a_decision_raises(world: Fleet, bound: bool) -> None:
+    request = Request(service="api" if world.services else None)
+    made = explain(world, request, RoutingStrategy.HEALTH_BASED, RankInput(), 0).error()
+    with pytest.raises(NoEligibleRegionError) as raised:
+        decide(world, request, RoutingStrategy.HEALTH_BASED, RankInput(), 0)
+    assert (str(made), made.reasons, made.policy_bound) == (
+        str(raised.value),
+        raised.value.reasons,
+        raised.value.policy_bound,
+    )
+    assert made.policy_bound is bound

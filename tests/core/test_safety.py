@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
+from mahavishnu.integrations.multi_region.core.deployment import Group, State
 from mahavishnu.integrations.multi_region.core.model import AdminState, ComplianceFramework, Fleet, Phase, SafetyLimits
 from mahavishnu.integrations.multi_region.core.safety import (
     LIFTABLE,
@@ -24,6 +26,8 @@ from mahavishnu.integrations.multi_region.core.safety import (
     still_out,
 )
 from mahavishnu.integrations.multi_region.testing.builders import fleet, policy, service, view
+
+from .rollout_tools import active_passive
 
 
 def rule_of(violation: Violation | None) -> Rule | None:
@@ -81,6 +85,16 @@ def test_the_last_serving_regions_stay(others: list[Any], min_serving: int, rule
 def test_no_service_is_emptied(made: Any, policies: list[Any], others: list[Any], rule: Rule | None) -> None:
     world = fleet("a", *others, services=[made], policies=policies)
     assert rule_of(removal_violation(world, "a")) is rule
+
+
+def test_who_stands_by_empties_no_service_and_who_serves_may() -> None:
+    plan = active_passive("a", "b", state=State.SERVING)
+    plan = replace(plan, groups=(Group("active", ("a",), 1.0),))
+    lost = fleet(view("a", Phase.DOWN), "b", "c", deployments={"web": plan})
+    assert removal_violation(lost, "b") is None
+    assert rule_of(removal_violation(fleet("a", view("b", Phase.DOWN), "c", deployments={"web": plan}), "a")) is (
+        Rule.EMPTY_SERVICE
+    )
 
 
 def test_an_override_lifts_one_rule_and_leaves_the_others() -> None:

@@ -129,6 +129,21 @@ async def test_L14_a_shift_is_done_when_every_edge_has_acknowledged_it_and_says_
         await orchestrator.close()
 
 
+async def test_L14_a_shift_that_is_overtaken_is_on_record_as_far_as_it_came() -> None:
+    async with Stage.of(US, USW, EU, edges=[A, B], probed=False) as stage:
+        orchestrator = DeploymentOrchestrator(stage.manager, steering=stage.steering)
+        stage.plane.holding = {B}
+        await orchestrator.deploy_blue_green(
+            [US], [EU], 1.0, steps=[20, 100], step_after=2.0, analyse=False, service="api"
+        )
+        await stage.pass_time(4)
+        _, first = [e for e in stage.events if e.kind is EventKind.DEPLOYMENT_ACKNOWLEDGED]
+        assert first.details["weights"] == {US: 0.8, EU: 0.2}
+        assert (first.details["overtaken"], first.details["lagging"]) == (True, [B])
+        assert first.reason == "overtaken by the next shift: edges lag: edge-b"
+        await orchestrator.close()
+
+
 # --- L15: no request is lost that need not be ----------------------------------------------------
 
 

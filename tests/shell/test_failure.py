@@ -19,6 +19,7 @@ from mahavishnu.integrations.multi_region.errors import (
     UnavailableError,
     UnknownRegionError,
 )
+from mahavishnu.integrations.multi_region.settings import PREFIX, load_settings
 from mahavishnu.integrations.multi_region.shell.failure import FailureHandler
 from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.testing.builders import region, service
@@ -83,11 +84,82 @@ async def test_graceful_waits_until_the_region_is_idle_or_the_time_is_up(stage: 
     assert 1900 <= (await busy).duration_ms <= 2200
 
 
+async def test_graceful_waits_for_the_last_request(stage: Stage) -> None:
+    moving = asyncio.create_task(stage.handler.failover_to(US, EU, strategy="graceful"))
+    stage.manager.report_load(US, 1)
+    await stage.pass_time(1)
+    assert not moving.done()
+    stage.manager.report_load(US, 0)
+    await stage.pass_time(0.1)
+    assert moving.done()
+
+
 async def test_the_moved_load_is_counted_where_it_is_and_given_back(stage: Stage) -> None:
     await stage.handler.handle_region_failure(US, "x")
     assert {name: view.load for name, view in stage.manager.snapshot().regions.items()} == {US: 0, USW: 30, EU: 0}
     await stage.handler.recover_region(US)
     assert {name: view.load for name, view in stage.manager.snapshot().regions.items()} == {US: 30, USW: 0, EU: 0}
+
+
+async def test_a_failover_that_is_repeated_owes_what_both_have_moved(stage: Stage) -> None:
+    await stage.handler.failover_to(US, EU)
+    stage.manager.report_load(US, 12)
+    await stage.handler.failover_to(US, USW)
+    assert stage.manager.registry.failures[US].moved == {EU: 30, USW: 12}
+    first, second = (event for event in stage.events if event.kind is EventKind.FAILOVER_COMPLETED)
+    assert (first.before, second.before) == (None, first.after)
+    await stage.handler.recover_region(US)
+    assert {name: view.load for name, view in stage.manager.snapshot().regions.items()} == {US: 42, USW: 0, EU: 0}
+
+
+async def test_who_took_load_and_was_removed_since_gives_nothing_back(stage: Stage) -> None:
+    await stage.handler.handle_region_failure(US, "x")
+    await stage.manager.unregister_region(USW)
+    await stage.handler.recover_region(US)
+    assert {name: view.load for name, view in stage.manager.snapshot().regions.items()} == {US: 0, EU: 0}
+
+
+async def test_a_region_that_failed_is_left_even_where_the_others_have_no_room_for_all(stage: Stage) -> None:
+    for name in (USW, EU):
+        stage.manager.report_load(name, 80)
+    event = await stage.handler.handle_region_failure(US, "x")
+    assert event.shed == pytest.approx(1 / 3)
+    assert stage.serving() == {USW, EU}
+
+
+async def test_a_failover_that_every_edge_lags_behind_is_on_record_as_that() -> None:
+    async with Stage.of(US, USW, EU, probed=False, edges=["edge-a"]) as stage:
+        stage.plane.holding = {"edge-a"}
+        moving = asyncio.create_task(stage.handler.failover_to(US, EU))
+        await stage.pass_time(6)
+        event = await moving
+        assert (event.acknowledged_at, event.acknowledged_by, event.lagging) == (None, (), ("edge-a",))
+        assert stage.events[-1].kind is EventKind.FAILOVER_ACKNOWLEDGED
+
+
+async def test_a_closed_handler_waits_for_no_edge() -> None:
+    async with Stage.of(US, USW, EU, edges=["edge-a"]) as stage:
+        await stage.pass_time(30)
+        stage.plane.holding = {"edge-a"}
+        stage.fail(US)
+        while not stage.count(EventKind.FAILOVER_COMPLETED, US):
+            await stage.pass_time(1)
+        waiting = [task for task in asyncio.all_tasks() if task.get_name() == f"failover of {US}"]
+        await stage.handler.close()
+        assert [task.cancelled() for task in waiting] == [True]
+
+
+async def test_the_end_of_a_failover_is_not_the_end_of_the_one_that_repeats_it() -> None:
+    async with Stage.of(US, USW, EU, probed=False, edges=["edge-a"]) as stage:
+        stage.plane.holding = {"edge-a"}
+        first = asyncio.create_task(stage.handler.failover_to(US, EU))
+        await stage.pass_time(2)
+        second = asyncio.create_task(stage.handler.failover_to(US, USW))
+        await stage.pass_time(3.5)
+        assert (first.done(), second.done()) == (True, False)
+        asked = asyncio.create_task(stage.handler.handle_region_failure(US, "x"))
+        await stage.pass_time(3)
+        assert await asked is await second
 
 
 async def test_asked_again_it_says_what_was_done(stage: Stage) -> None:
@@ -410,3 +482,13 @@ async def test_a_region_that_is_removed_while_its_requests_finish_hurts_nobody(s
     await stage.pass_time(3)
     assert (await moving).to_region == EU
     assert stage.view(EU).load == 30
+
+
+async def test_a_handler_takes_its_times_from_its_manager_and_not_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    manager = RegionManager(settings=load_settings({PREFIX + "FAILOVER_TIMEOUT": "9", PREFIX + "DRAIN_TIMEOUT": "7"}))
+    monkeypatch.setenv(PREFIX + "FAILOVER_TIMEOUT", "not a number")
+    handler = FailureHandler(manager)
+    assert (handler.failover_timeout, handler.drain_timeout) == (9.0, 7.0)
+    assert FailureHandler(manager, failover_timeout=2.0).failover_timeout == 2.0

@@ -22,6 +22,9 @@ from mahavishnu.integrations.multi_region.errors import (
     UnknownPolicyError,
     UnknownRegionError,
 )
+from mahavishnu.integrations.multi_region.settings import PREFIX, load_settings
+from mahavishnu.integrations.multi_region.shell.locality import DataLocalityOptimizer
+from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 from mahavishnu.integrations.multi_region.testing.builders import region
 from tests.shell.data_tools import SetClock, optimizing
@@ -311,3 +314,13 @@ async def test_edited_facts_that_nobody_knows_are_refused(facts: dict[str, Any],
         with pytest.raises(InvalidInputError) as caught:
             await optimizer.check(facts)
         assert says in str(caught.value)
+
+
+async def test_what_is_hot_is_by_the_managers_threshold_and_not_by_the_environments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    manager = RegionManager(settings=load_settings({PREFIX + "HOT_DATA_THRESHOLD": "3"}))
+    monkeypatch.setenv(PREFIX + "HOT_DATA_THRESHOLD", "not a number")
+    optimizer = DataLocalityOptimizer(manager)
+    assert await optimizer.classify_data("d", access_frequency=4) == "hot"
+    assert await optimizer.classify_data("e", access_frequency=3) == "cold"

@@ -232,3 +232,20 @@ async def test_a_drain_stands_when_the_region_is_declared_anew(stage: Stage) -> 
     await stage.manager.update_region(region("a", name="renamed"))
     assert stage.serving() == {"b", "c"}
     assert stage.view("a").name == "renamed"
+
+
+# --- failovers and drains go by one rule ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["drain", "failover"])
+async def test_L7_what_only_the_leaving_region_could_serve_is_no_matter_of_room(stage: Stage, way: str) -> None:
+    await stage.manager.put_service(service("api", "a"))
+    await stage.manager.put_service(service("web"))
+    stage.manager.report_load("a", 40.0)
+    override = glass(stage, "empty_service")
+    if way == "drain":
+        await stage.manager.drain("a", by="ada", reason="x", override=override)
+    else:
+        event = await stage.handler.fail_over("a", reason="x", by="ada", override=override)
+        assert event.shed == 0.5
+    assert stage.serving() == {"b", "c"}

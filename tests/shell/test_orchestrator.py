@@ -62,6 +62,7 @@ BAD: dict[str, tuple[Ask, str]] = {
     "steps no list": (lambda o: o.deploy_blue_green([EAST], [WEST], steps=100), "rise from above 0"),  # type: ignore[arg-type]  # what a caller may get wrong
     "unknown replication": (lambda o: o.deploy_active_active([EAST], "everywhere"), "replication_strategy"),
     "unknown failover": (lambda o: o.deploy_active_active([EAST], "full", "maybe"), "failover_strategy"),
+    "nothing to wait with": (lambda o: o.deploy_active_active([EAST], "full", "manual"), "failover_strategy"),
     "unknown on_failure": (lambda o: o.deploy_active_active([EAST], on_failure="shrug"), "on_failure"),
     "empty service": (lambda o: o.deploy_active_active([EAST], service=""), "service"),
     "waves for nobody": (lambda o: o.deploy_active_active([EAST], waves=Waves()), "an orchestrator with an executor"),
@@ -404,3 +405,36 @@ async def test_two_processes_that_deploy_at_once_each_get_an_id(tmp_path: Path) 
         assert sorted(d.deployment_id for d in await asyncio.gather(*web)) == ["web-1", "web-2"]
         stored = await one.manager.store.load("of_record/web")
         assert len(stored.entries) == 1
+
+
+# --- failover by hand ---------------------------------------------------------------------------
+
+
+async def test_a_manual_failover_waits_for_a_person_although_automation_fails_the_region_over() -> None:
+    async with staged() as stage:
+        handler = FailureHandler(stage.manager, RegionAwareRouter(stage.manager))
+        await handler.initialize()
+        await stage.manager.put_service(Service("api"))
+        deployment = await stage.orchestrator.deploy_active_passive(
+            EAST, [WEST], service="web", failover_strategy="manual"
+        )
+        for _ in range(10):
+            stage.manager.report_outcome(EAST, False)
+        await stage.pass_time(3)
+        assert stage.manager.snapshot().regions[EAST].failed_over is not None
+        assert deployment.weights == {EAST: 1.0, WEST: 0.0}
+        assert f"fail {EAST} over or drain it to move on" in (deployment.held or "")
+        await handler.fail_over(EAST, reason="it will not come back", by="ada")
+        await stage.turn()
+        await handler.close()
+        assert (deployment.weights, deployment.held) == ({EAST: 0.0, WEST: 1.0}, None)
+
+
+async def test_a_drain_moves_a_service_whose_failover_is_manual() -> None:
+    async with staged() as stage:
+        deployment = await stage.orchestrator.deploy_active_passive(
+            EAST, [WEST], service="web", failover_strategy="manual"
+        )
+        await stage.manager.drain(EAST, by="ada", reason="works")
+        await stage.turn()
+        assert deployment.weights == {EAST: 0.0, WEST: 1.0}

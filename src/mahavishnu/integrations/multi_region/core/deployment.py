@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from .kinds import DeploymentType, FailbackMode, parse_enum
+from .kinds import DeploymentType, FailbackMode, FailoverMode, ReplicationStrategy, parse_enum
 
 DEPLOYMENTS, OF_RECORD = "deployments/", "of_record/"
 """Where deployments live, and which one is the plan of record of each service."""
@@ -135,7 +135,8 @@ class DeploymentView:
     ``undo``: the work that takes it back. ``primary``: the preferred region of active-passive. ``wanted``: who is to be
     promoted. ``supersedes``: the deployment that was of record before this one. ``number``: its place among the
     deployments of its service; the greatest is the one that is wanted. ``declared``: it was made from the service's
-    declaration, and not taken back since.
+    declaration, and not taken back since. ``failover_strategy``: whether it leaves a lost region by itself.
+    ``replication_strategy``: for the record, nothing goes by it.
     """
 
     deployment_id: str
@@ -159,8 +160,8 @@ class DeploymentView:
     wanted: str | None = None
     runs: Mapping[str, Run] = field(default_factory=dict)
     history: tuple[Step, ...] = ()
-    replication_strategy: str = "full"
-    failover_strategy: str = "automatic"
+    replication_strategy: ReplicationStrategy = ReplicationStrategy.FULL
+    failover_strategy: FailoverMode = FailoverMode.AUTOMATIC
     supersedes: str | None = None
     failback: FailbackMode = FailbackMode.MANUAL
     undo: Mapping[str, Run] = field(default_factory=dict)
@@ -194,6 +195,17 @@ class DeploymentView:
             return self.standby
         returns = self.state in (State.SHIFTING, State.SERVING) and self.on_failure is OnFailure.ROLLBACK
         return self.blue if returns else ()
+
+    @property
+    def waits_for_a_person(self) -> bool:
+        """Whether the traffic leaves a lost region only when a person says so."""
+        passive = self.strategy is DeploymentType.ACTIVE_PASSIVE
+        return passive and self.failover_strategy is FailoverMode.MANUAL
+
+    @property
+    def spares(self) -> tuple[str, ...]:
+        """The warm regions that take over without anybody's word: none where failover is manual."""
+        return () if self.waits_for_a_person else self.warm
 
     @property
     def weights(self) -> dict[str, float]:
@@ -240,6 +252,8 @@ def deployment_from_document(document: Mapping[str, Any]) -> DeploymentView:
             "state": State(document["state"]),
             "on_failure": OnFailure(document["on_failure"]),
             "failback": FailbackMode(document["failback"]),
+            "replication_strategy": ReplicationStrategy(document["replication_strategy"]),
+            "failover_strategy": FailoverMode(document["failover_strategy"]),
             "regions": tuple(document["regions"]),
             "standby": tuple(document["standby"]),
             "groups": _groups(document["groups"]),

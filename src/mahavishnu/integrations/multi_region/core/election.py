@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from .model import RegionView
+from .model import Fleet, Phase, RegionView
+from .safety import in_service
 
 ELECTIONS = "elections/"
 """Where the last result of each election lives."""
 
 
 class Leader(str):
-    """The elected region's id, with the term of its election: only the highest term may act."""
+    """The elected region's id, with why it was and the ``term`` of its election: only the highest term may act."""
 
     __slots__ = ("reason", "term")
     term: int
@@ -23,6 +24,18 @@ class Leader(str):
         leader = super().__new__(cls, region_id)
         leader.term, leader.reason = term, reason
         return leader
+
+
+def able_to_lead(fleet: Fleet, names: Iterable[str]) -> list[RegionView]:
+    """The candidates that can lead: registered, in service, and neither down nor saturated."""
+    candidates = (fleet.regions[name] for name in names if name in fleet.regions)
+    return [r for r in candidates if in_service(r) and r.phase not in (Phase.DOWN, Phase.SATURATED)]
+
+
+def why_none_can_lead(fleet: Fleet, names: Iterable[str]) -> dict[str, str]:
+    """What speaks against each registered candidate, by its id."""
+    candidates = (fleet.regions[name] for name in names if name in fleet.regions)
+    return {r.region_id: f"is {r.phase.value}, {r.admin.value}" for r in candidates}
 
 
 def elect(candidates: Iterable[RegionView], term: int) -> Leader:

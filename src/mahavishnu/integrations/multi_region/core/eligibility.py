@@ -109,7 +109,7 @@ def _worded_refusal(policy: PolicyView, region: RegionView, needs: Needs) -> str
 
 
 def _bare_refusal(policy: PolicyView, region: RegionView, needs: Needs) -> str | None:
-    """The same in no words, for less."""
+    """An empty text when the policy's rules refuse the region, None when they allow it: no words, for less."""
     sources = (needs.facts, region.facts) if needs.facts else (region.facts,)
     return None if verdict(policy.rules, reading(sources, region.as_of)) is Verdict.ALLOW else ""
 
@@ -135,7 +135,7 @@ def _keeps_out(policy: PolicyView, region: RegionView, needs: Needs) -> bool:
 
 
 def lawful_decision(region: RegionView, needs: Needs, subject: str) -> Decision:
-    """The same answer as ``lawful_objection`` with its evidence. ``subject``: what was asked, for the record."""
+    """What ``lawful_objection`` answers, with its evidence. ``subject``: what was asked, for the record."""
     why = lawful_objection(region, needs)
     read: dict[str, Fact | None] = {
         ATTESTED + framework.value: region.facts.get(ATTESTED + framework.value) for framework in needs.requirements

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -26,6 +26,7 @@ class EventKind(StrEnum):
     EDGE_REMOVED = "edge.removed"
     EDGE_CONNECTED = "edge.connected"
     EDGE_LOST = "edge.lost"
+    EDGE_LEFT = "edge.left"
     EDGE_REJECTED = "edge.rejected"
     EDGE_EJECTED = "edge.ejected"
     EDGE_READMITTED = "edge.readmitted"
@@ -135,7 +136,7 @@ def parse_event(text: str) -> ChainedEvent:
 def verify_link(text: str, seq: int, previous: str) -> ChainedEvent:
     """The event in ``text``, proven to be number ``seq`` and to follow the event whose hash is ``previous``.
 
-    Raises AuditBrokenError when it is not. For logs that are walked page by page.
+    Raises AuditBrokenError when it is not.
     """
     try:
         entry = parse_event(text)
@@ -149,18 +150,3 @@ def verify_link(text: str, seq: int, previous: str) -> ChainedEvent:
     if entry.previous != previous:
         raise AuditBrokenError(seq, "does not follow from the event before it: one of the two was altered")
     return entry
-
-
-def verify_chain(texts: Iterable[str], head: tuple[int, str]) -> int:
-    """Walk the whole log from the first event; return how many there are.
-
-    ``head`` is (last seq, its hash) as kept beside the log, so that a cut tail is found too.
-    Raises AuditBrokenError at the first event that was altered, reordered, removed or added.
-    """
-    previous, seq = GENESIS, 0
-    for text in texts:
-        seq += 1
-        previous = verify_link(text, seq, previous).digest
-    if (seq, previous) != head:
-        raise AuditBrokenError(seq, f"is not the last one written (number {head[0]}): the log's end was cut or altered")
-    return seq

@@ -5,14 +5,14 @@ Asks the same functions as routing and failover do: law first, then health, then
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .analysis import Sample
 from .deployment import DeploymentView, Group
 from .eligibility import failed_over_for, takeover_objection
-from .failover import best_heir, declared_at, room
-from .model import Fleet, RegionView
+from .heirs import best_heir, declared_at, room
+from .model import AdminState, Fleet, RegionView
 from .ranking import TIER
 from .request import Needs
 from .safety import in_service
@@ -25,7 +25,8 @@ class Seen:
     ``needs``: of the service. ``samples``: real requests per region since the step (or the wave) began. ``serving``:
     each region's share of the service's traffic now, by the plan of record. ``services``: how many plans of record
     have each region serve. ``replaced_by``: a newer deployment of the service. ``returns_to``: the plan that a rollback
-    would restore, None when that is the deployment's own.
+    would restore, None when that is the deployment's own. ``ordered``: regions that a person has failed over.
+    ``heirs``: whom the failover of a region gave the service to, by the id of the region that was left.
     """
 
     fleet: Fleet
@@ -35,6 +36,8 @@ class Seen:
     services: Mapping[str, int] = field(default_factory=dict)
     replaced_by: str | None = None
     returns_to: DeploymentView | None = None
+    ordered: frozenset[str] = frozenset()
+    heirs: Mapping[str, str] = field(default_factory=dict)
 
 
 def obstacle(region_id: str, seen: Seen) -> str | None:
@@ -106,14 +109,31 @@ def lost(region_id: str, seen: Seen) -> str | None:
     return obstacle(region_id, seen) or "is out of service"
 
 
+def left_by_choice(region_id: str, seen: Seen) -> bool:
+    """Whether it is a person's word that a region serves no more: a drain, a failover by hand, or its removal."""
+    region = seen.fleet.regions.get(region_id)
+    return region is None or region.admin is not AdminState.ACTIVE or region_id in seen.ordered
+
+
 def group_lost(regions: Iterable[str], seen: Seen) -> str | None:
     """Why no region of a group can go on serving; None while one can."""
     whys = {region: lost(region, seen) for region in regions}
     return "; ".join(f"{r} {why}" for r, why in whys.items()) if whys and all(whys.values()) else None
 
 
-def heir(candidates: Iterable[str], load: float, seen: Seen) -> tuple[str | None, str]:
-    """Who takes ``load`` over: of those that may the best known, then by their order; or why nobody can."""
+def heir(candidates: Sequence[str], leaving: Sequence[str], seen: Seen) -> tuple[str | None, str]:
+    """Who takes the service over from the regions that leave, or why nobody can.
+
+    Whom their failover gave it to, while that one may: its room was asked for then, and its load counts it since. Else
+    of those that may the best known, then by their order.
+    """
+    named = next((seen.heirs[region_id] for region_id in leaving if region_id in seen.heirs), None)
+    if named is not None and named in candidates and obstacle(named, seen) is None:
+        return named, ""
+    return _best_known(candidates, sum(load_of(region_id, seen) for region_id in leaving), seen)
+
+
+def _best_known(candidates: Sequence[str], load: float, seen: Seen) -> tuple[str | None, str]:
     reasons: list[str] = []
     able: list[RegionView] = []
     for region_id in candidates:

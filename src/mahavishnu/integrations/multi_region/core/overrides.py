@@ -51,7 +51,8 @@ class Drain:
 class Failure:
     """A region whose traffic was moved away and not given back.
 
-    ``services``: only of these, None: of all. ``moved``: load in requests/s that each target took over.
+    ``services``: only of these, None: of all. ``moved``: load in requests/s that each target took over. ``heirs``: of
+    each service that one region alone serves, the region that the plan gave it to; none in documents of old.
     """
 
     cause: Cause
@@ -60,11 +61,12 @@ class Failure:
     at: float
     services: tuple[str, ...] | None = None
     moved: Mapping[str, float] = field(default_factory=dict)
+    heirs: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """The failure as plain data."""
         services = None if self.services is None else list(self.services)
-        return {**asdict(self), "cause": self.cause.value, "services": services, "moved": dict(self.moved)}
+        return {**asdict(self), "cause": self.cause.value, "services": services}
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Failure:

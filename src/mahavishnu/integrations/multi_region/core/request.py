@@ -176,14 +176,24 @@ class Needs:
 def shares_of(service: Service | None, plan: DeploymentView | None) -> Mapping[str, float]:
     """What each region of a service is to get of its traffic: by its plan of record, else as declared; relative.
 
-    A plan that was made from a declaration with weights goes by those, among the regions that it has active.
+    A plan that was made from a declaration with weights goes by those, among the regions that it has active. Without
+    a plan and without weights the declared regions share equally; empty where nothing says.
     """
     declared = service.deployment if service is not None else None
     if plan is None:
-        return {} if declared is None else declared.weights
+        if declared is None:
+            return {}
+        return declared.weights or dict.fromkeys(declared.regions, 1.0)
     if not plan.declared or declared is None or not declared.weights:
         return plan.weights
     return {region_id: declared.weights.get(region_id, 0.0) for region_id in plan.active}
+
+
+def parts_of(needs: Needs) -> dict[str, float]:
+    """What part (0..1) of its traffic the service of these needs gives each region; empty while nobody serves."""
+    shares = shares_of(needs.service, needs.deployment)
+    total = sum(shares.values())
+    return {region_id: share / total for region_id, share in shares.items()} if total > 0 else {}
 
 
 def needs_of(fleet: Fleet, request: Request) -> Needs:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from .analysis import Finding, Sample, analyse
 from .deployment import DeploymentView, Group, OnFailure, State, Step
 from .model import DeploymentType, FailbackMode, Phase
-from .obstacles import Seen, group_lost, heir, load_of, lost, obstacle, shift_obstacle, too_small
+from .obstacles import Seen, group_lost, heir, left_by_choice, load_of, lost, obstacle, shift_obstacle, too_small
 from .waves import ENDED, bad_regions, to_undo, undone, waiting_for, without
 
 HISTORY = 100
@@ -152,7 +152,7 @@ def return_obstacle(view: DeploymentView, seen: Seen) -> str | None:
 
 
 def _failed(view: DeploymentView, signal: Signal, seen: Seen, now: float, detail: str) -> DeploymentView:
-    if view.on_failure is OnFailure.HOLD or not (view.previous or seen.returns_to or view.step < 0):
+    if view.on_failure is OnFailure.HOLD:
         return moved(view, signal, now, detail)
     nobody = return_obstacle(view, seen)
     if nobody is not None:
@@ -215,6 +215,8 @@ def _serve(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
     if view.strategy is DeploymentType.ACTIVE_PASSIVE:
         for region in view.active:
             why_lost = lost(region, seen)
+            if why_lost is not None and view.waits_for_a_person and not left_by_choice(region, seen):
+                return held(view, f"{region} {why_lost}; failover is manual: fail {region} over or drain it to move on")
             if why_lost is not None:
                 return _demote(view, seen, now, f"{region} {why_lost}")
         return _return_home(view, seen, now)
@@ -272,7 +274,7 @@ def handover_obstacle(view: DeploymentView, region: str, seen: Seen) -> str | No
 def _return_home(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
     """Hand over to the primary again, where failback is automatic, it may serve, and the hold-down is over."""
     home = view.primary
-    if view.failback is not FailbackMode.AUTO or home is None or home in view.active or home not in view.standby:
+    if view.failback is not FailbackMode.AUTO or home is None or home not in view.standby:
         return held(view, None)
     if now < view.due_at or handover_obstacle(view, home, seen) is not None:
         return held(view, None)
@@ -281,7 +283,7 @@ def _return_home(view: DeploymentView, seen: Seen, now: float) -> DeploymentView
 
 def _demote(view: DeploymentView, seen: Seen, now: float, why: str) -> DeploymentView:
     """Take the traffic off the active region before anybody else gets it, and only when somebody can."""
-    chosen, in_the_way = heir(view.standby, sum(load_of(r, seen) for r in view.active), seen)
+    chosen, in_the_way = heir(view.standby, view.active, seen)
     if chosen is None:
         return held(view, f"{why}; nobody can take over: {in_the_way}")
     return _without_active(view, Signal.ACTIVE_LOST, chosen, now, why)
@@ -298,7 +300,7 @@ def _promote(view: DeploymentView, seen: Seen, now: float) -> DeploymentView:
     chosen = view.wanted
     before = tuple(region for group in view.groups for region in group.regions)
     if chosen is None or obstacle(chosen, seen) is not None:
-        chosen, in_the_way = heir((*view.standby, *before), sum(load_of(r, seen) for r in before), seen)
+        chosen, in_the_way = heir((*view.standby, *before), before, seen)
         if chosen is None:
             return held(view, f"nobody can take over: {in_the_way}")
     others = [r for r in (*view.standby, *before) if r != chosen]

@@ -30,11 +30,22 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a decision says when asked: its reason, every eligible region best first, and how to estimate each."""
+    """What a decision says when asked: its reason, and every eligible region best first."""
 
     reasoning: str
     order: tuple[RegionView, ...]
-    estimate: Key | None
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a decision answers questions from what it was made from.
+
+    ``told`` puts all regions in order; ``estimate`` gives the round trip in ms to expect to one, and looks at no other:
+    None when the client's place is unknown.
+    """
+
+    told: Callable[..., Told]
+    estimate: Callable[..., Key | None]
 
 
 class RoutingDecision:
@@ -50,13 +61,13 @@ class RoutingDecision:
         region: RegionView,
         strategy: RoutingStrategy,
         revision: int,
-        tell: Callable[..., Told],
+        tell: Telling,
         given: tuple[Any, ...] = (),
         wanted: int = 1,
         say: Callable[[RegionView], str] | None = None,
     ) -> None:
-        """``tell(*given)`` gives the reason and the order, when they are asked for. ``wanted``: how many ``candidates``
-        to name. ``say``: gives the same reason from the region alone, where that is enough.
+        """``tell`` answers, with ``given``, what is asked of the decision. ``wanted``: how many ``candidates`` to name.
+        ``say``: gives the reason from the region alone, where that is enough.
         """
         self.region = region
         self.strategy = strategy
@@ -102,7 +113,7 @@ class RoutingDecision:
     def told(self) -> Told:
         """All that the decision can say of itself."""
         if self._told is None:
-            self._told = self._tell(*self._with)
+            self._told = self._tell.told(*self._with)
         return self._told
 
     @property
@@ -123,12 +134,16 @@ class RoutingDecision:
     @property
     def estimate_ms(self) -> float | None:
         """The round trip in ms to expect, None when the client's place is unknown."""
-        estimate = self.told.estimate
-        return None if estimate is None else estimate(self.region)
+        return self.estimates(self.region)[0]
+
+    def estimates(self, *regions: RegionView) -> list[float | None]:
+        """The round trip in ms that this client may expect to each of these regions, as the decision saw them."""
+        estimate = self._tell.estimate(*self._with)
+        return [None if estimate is None else estimate(region) for region in regions]
 
     @property
     def estimate(self) -> str:
-        """The same for people: ``est. 34 ms``, or nothing."""
+        """The round trip to expect, for people: ``est. 34 ms``, or nothing when the client's place is unknown."""
         ms = self.estimate_ms
         return "" if ms is None else f"est. {ms:.0f} ms"
 
@@ -138,22 +153,30 @@ class RoutingDecision:
         known: tuple[Candidate, ...] | None = getattr(self, "_shortlist", None)  # unset: most decisions have none
         if known is not None:
             return known
-        estimate = self.told.estimate
-        return tuple(
-            Candidate(r.region_id, r.endpoint, None if estimate is None else estimate(r))
-            for r in self.told.order[: self.wanted]
-        )
+        best = (self.region,) if self.wanted == 1 else self.told.order[: self.wanted]
+        pairs = zip(best, self.estimates(*best), strict=True)
+        return tuple(Candidate(region.region_id, region.endpoint, ms) for region, ms in pairs)
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision with all that spoke for and against: the order of the eligible, the objection to each other region."""
+    """A decision with all that spoke for and against: the order of the eligible, the objection to each other region.
+
+    ``decision``: None where nobody may serve; ``refusal`` says why then. ``eligible``: best first. ``excluded``: by id.
+    ``policy_bound``: there is none because of the law; without it, some region could serve.
+    """
 
     decision: RoutingDecision | None
     strategy: RoutingStrategy
     refusal: str | None
     eligible: tuple[RegionView, ...]
     excluded: Mapping[str, Objection]
+    policy_bound: bool = False
+
+    def error(self) -> NoEligibleRegionError:
+        """What to raise where there is no decision: with the reason for each region."""
+        reasons = {region_id: why.text for region_id, why in self.excluded.items()}
+        return NoEligibleRegionError(self.refusal or "", reasons, policy_bound=self.policy_bound)
 
 
 def explain(fleet: Fleet, request: Request, strategy: RoutingStrategy, given: RankInput, turn: int) -> Explanation:
@@ -161,12 +184,13 @@ def explain(fleet: Fleet, request: Request, strategy: RoutingStrategy, given: Ra
     needs = needs_of(fleet, request)
     eligible, excluded = split(fleet, needs)
     if not eligible:
-        return Explanation(None, strategy, _refusal(fleet, needs, excluded), (), excluded)
+        bound = policy_bound(fleet, needs, excluded)
+        return Explanation(None, strategy, _refusal(fleet, excluded, bound), (), excluded, bound)
     first, rest = _by_group(eligible, needs, strategy, turn)
     order, reasoning = _choose(first, request, needs, strategy, given, turn)
     order += ordered(rest, lambda region: -region.health_score)
-    told = Told(reasoning + _caveat(order[0]), tuple(order), given.estimate)
-    decision = RoutingDecision(order[0], strategy, fleet.revision, lambda: told)
+    told = Told(reasoning + _caveat(order[0]), tuple(order))
+    decision = RoutingDecision(order[0], strategy, fleet.revision, _EXPLAINED, (told, given.estimate))
     return Explanation(decision, strategy, None, tuple(order), excluded)
 
 
@@ -176,15 +200,11 @@ def decide(fleet: Fleet, request: Request, strategy: RoutingStrategy, given: Ran
     holder = _settled_by_holders(fleet, needs, strategy, given, turn)
     if holder is not None:
         say = partial(plain_reasoning, strategy, needs)
-        return RoutingDecision(holder, strategy, fleet.revision, _told, (fleet, request, strategy, given, turn), 1, say)
+        return RoutingDecision(holder, strategy, fleet.revision, _HELD, (fleet, request, strategy, given, turn), 1, say)
     explanation = explain(fleet, request, strategy, given, turn)
-    if explanation.decision is not None:
-        return explanation.decision
-    raise NoEligibleRegionError(
-        explanation.refusal or "",
-        {region_id: why.text for region_id, why in explanation.excluded.items()},
-        policy_bound=policy_bound(fleet, needs, dict(explanation.excluded)),
-    )
+    if explanation.decision is None:
+        raise explanation.error()
+    return explanation.decision
 
 
 def _told(fleet: Fleet, request: Request, strategy: RoutingStrategy, given: RankInput, turn: int) -> Told:
@@ -192,6 +212,10 @@ def _told(fleet: Fleet, request: Request, strategy: RoutingStrategy, given: Rank
     decision = explain(fleet, request, strategy, given, turn).decision
     assert decision is not None  # it was made from the same
     return decision.told
+
+
+_EXPLAINED = Telling(lambda told, _: told, lambda _, estimate: estimate)
+_HELD = Telling(_told, lambda _fleet, _request, _strategy, given, _turn: given.estimate)
 
 
 def _settled_by_holders(
@@ -217,10 +241,10 @@ def _by_group(
     return chosen, [r for r in eligible if r not in chosen]
 
 
-def _refusal(fleet: Fleet, needs: Needs, excluded: dict[str, Objection]) -> str:
+def _refusal(fleet: Fleet, excluded: dict[str, Objection], bound: bool) -> str:
     if not fleet.regions:
         return "no region is registered"
-    law = " (policy-bound exhaustion)" if policy_bound(fleet, needs, excluded) else ""
+    law = " (policy-bound exhaustion)" if bound else ""
     reasons = "; ".join(f"{region_id} {why.text}" for region_id, why in excluded.items())
     return f"no region may serve this request{law}: {reasons}"
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .eligibility import in_force, is_lawful, lawful_objection, takeover_objection
+from .eligibility import in_force, is_lawful, may_take_over
 from .model import AdminState, ComplianceFramework, Fleet, Phase, RegionView
-from .request import Needs, Request, needs_of
+from .request import Request, needs_of
 
 
 class Rule(StrEnum):
@@ -112,13 +112,9 @@ def _would_be_empty(fleet: Fleet, request: Request, region_id: str) -> bool:
     needs = in_force(fleet, needs_of(fleet, request), region_id)
     here = fleet.regions[region_id]
     stands_by = needs.deployment is not None and region_id not in needs.deployment.active
-    if stands_by or lawful_objection(here, needs) is not None or not in_service(here):
+    if stands_by or not is_lawful(here, needs) or not in_service(here):
         return False
-    return not any(_can_carry(r, needs) for r in fleet.regions.values() if r.region_id != region_id)
-
-
-def _can_carry(region: RegionView, needs: Needs) -> bool:
-    return takeover_objection(region, needs) is None
+    return not any(may_take_over(r, needs) for r in fleet.regions.values() if r.region_id != region_id)
 
 
 def emptied_services(before: Fleet, after: Fleet) -> list[str]:
@@ -143,7 +139,7 @@ def automatic_violation(fleet: Fleet, region_id: str, removals: Sequence[Removal
     common = removal_violation(fleet, region_id)
     if common is not None:
         return common
-    recent = [r for r in removals if now - r.at < fleet.limits.window_s and r.region_id != region_id]
+    recent = [r for r in still_out(removals, now, fleet.limits.window_s) if r.region_id != region_id]
     if not recent:
         return None
     total = sum(r.max_capacity for r in fleet.regions.values() if r.admin is AdminState.ACTIVE)

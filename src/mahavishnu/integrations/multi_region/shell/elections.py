@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mahavishnu.integrations.multi_region.core.election import ELECTIONS, Leader, elect
+from mahavishnu.integrations.multi_region.core.election import (
+    ELECTIONS,
+    Leader,
+    able_to_lead,
+    elect,
+    why_none_can_lead,
+)
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
-from mahavishnu.integrations.multi_region.core.model import Fleet, Phase, RegionView
-from mahavishnu.integrations.multi_region.core.safety import in_service
+from mahavishnu.integrations.multi_region.core.model import Fleet, RegionView
 from mahavishnu.integrations.multi_region.errors import NoEligibleRegionError, StaleRevisionError, UnavailableError
 
 from .manager import RegionManager
@@ -38,12 +43,9 @@ async def hold_election(manager: RegionManager, names: Sequence[str], election: 
 
 
 def _able(fleet: Fleet, names: Sequence[str]) -> list[RegionView]:
-    """The candidates that can lead: in service, and neither down nor saturated."""
-    candidates = [fleet.regions[name] for name in names if name in fleet.regions]
-    able = [r for r in candidates if in_service(r) and r.phase not in (Phase.DOWN, Phase.SATURATED)]
+    able = able_to_lead(fleet, names)
     if not able:
-        reasons = {r.region_id: f"is {r.phase.value}, {r.admin.value}" for r in candidates}
-        raise NoEligibleRegionError("no candidate can lead", reasons, policy_bound=False)
+        raise NoEligibleRegionError("no candidate can lead", why_none_can_lead(fleet, names), policy_bound=False)
     return able
 
 

@@ -14,10 +14,14 @@ import structlog
 
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
 from mahavishnu.integrations.multi_region.core.failover import (
+    MANUAL,
     FailoverEvent,
     FailoverPlan,
     FailoverStrategy,
     Refusal,
+    heirs_named,
+    load_moved,
+    loads_after,
     plan_by_choice,
     plan_failover,
 )
@@ -123,8 +127,8 @@ class FailingOver:
             task.add_done_callback(_log_failure)
 
     def refuse(self, source: str, refusal: Refusal, reason: str, by: str = "automation") -> NoReturn:
-        """Say no, on record. Raises FailoverRefusedError."""
-        self.refused += 1
+        """Say no, on record; what waits for a person by its own terms counts as none. Raises FailoverRefusedError."""
+        self.refused += refusal.rule != MANUAL
         details = {"rule": refusal.rule, "reasons": dict(refusal.reasons), "asked_because": reason}
         at = self._clock.now()
         self._manager.recorder.soon(Event(EventKind.FAILOVER_REFUSED, at, source, by, refusal.text, details=details))
@@ -165,12 +169,15 @@ class FailingOver:
             self._manager.get_region(region_id)  # it may have been removed meanwhile
         planned = plan_by_choice if order.cause is Cause.OPERATOR else plan_failover
         lifted = lifted_by(order.override, self._clock.now())
-        plan = planned(self._manager.snapshot(), order.source, order.target, lifted, region_rtt_ms)
+        fleet = self._manager.snapshot()
+        plan = planned(fleet, order.source, order.target, lifted, region_rtt_ms)
         if isinstance(plan, Refusal):
             self.refuse(order.source, plan, order.reason, order.by)
         at = self._clock.now()
         cause = self._whose_word(order)
-        failure = Failure(cause, order.reason, order.by, at, moved=self._moved(plan))
+        standing = self._manager.registry.failures.get(plan.source)
+        moved = load_moved(plan, {} if standing is None else standing.moved)
+        failure = Failure(cause, order.reason, order.by, at, moved=moved, heirs=heirs_named(fleet, plan))
         record = self._record(plan, failure, order, begun)
         return _Done(plan, at, await self._manager.mark_failed(order.source, failure, record, order.override))
 
@@ -187,21 +194,12 @@ class FailingOver:
         standing = self._manager.registry.failures.get(order.source)
         return Cause.OPERATOR if standing is not None and standing.cause is Cause.OPERATOR else order.cause
 
-    def _moved(self, plan: FailoverPlan) -> dict[str, float]:
-        before = self._manager.registry.failures.get(plan.source)
-        moved = dict(before.moved) if before is not None else {}
-        for name, share in plan.shares.items():
-            moved[name] = moved.get(name, 0.0) + share * plan.load
-        return moved
-
     def _move_load(self, plan: FailoverPlan) -> None:
         """Count the moved load where it is now, until somebody reports what it really is."""
         regions = self._manager.regions
-        for name, share in plan.shares.items():
-            if name in regions:
-                regions[name].current_capacity += share * plan.load
-        if plan.source in regions:
-            regions[plan.source].current_capacity = 0
+        loads = {name: regions[name].current_capacity for name in (plan.source, *plan.shares) if name in regions}
+        for name, load in loads_after(plan, loads).items():
+            regions[name].current_capacity = load
 
     def _record(self, plan: FailoverPlan, failure: Failure, order: Order, begun: _Begun) -> Event:
         """What the log says of a failover, in the transaction that makes it so."""
@@ -261,6 +259,7 @@ class FailingOver:
             acknowledged_at=None if edges.lagging else ended,
             acknowledged_by=edges.acknowledged_by,
             lagging=edges.lagging,
+            rejected=edges.rejected,
         )
 
     def _count(self, event: FailoverEvent) -> None:
@@ -281,6 +280,7 @@ def _acknowledgement(event: FailoverEvent, by: str, why: str) -> Event:
         "acknowledged_at": event.acknowledged_at,
         "acknowledged_by": list(event.acknowledged_by),
         "lagging": list(event.lagging),
+        "rejected": list(event.rejected),
         "duration_ms": event.duration_ms,
     }
     return Event(EventKind.FAILOVER_ACKNOWLEDGED, event.completed_at, event.from_region, by, why, details=details)

@@ -15,13 +15,13 @@ from mahavishnu.integrations.multi_region.core.failover import (
     FailoverEvent,
     FailoverPlan,
     FailoverStrategy,
-    RecoveryEvent,
     Refusal,
     plan_by_choice,
 )
 from mahavishnu.integrations.multi_region.core.health import HealthState
 from mahavishnu.integrations.multi_region.core.model import Phase, parse_enum
 from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Cause, Drain, lifted_by
+from mahavishnu.integrations.multi_region.core.recovery import RecoveryEvent
 from mahavishnu.integrations.multi_region.core.safety import Rule
 from mahavishnu.integrations.multi_region.core.validation import check_said, check_text
 from mahavishnu.integrations.multi_region.errors import (
@@ -32,7 +32,6 @@ from mahavishnu.integrations.multi_region.errors import (
     UnavailableError,
 )
 from mahavishnu.integrations.multi_region.facts.network import region_rtt_ms
-from mahavishnu.integrations.multi_region.settings import load_settings
 
 from .failing_over import FailingOver, Order
 from .giving_back import GivingBack
@@ -55,8 +54,8 @@ log = structlog.get_logger(__name__)
 class FailureHandler:
     """Automatic failover on verdicts, and failover, recovery and statistics on request.
 
-    ``failover_timeout`` and ``drain_timeout`` in seconds; None takes the setting of that name. ``steering``: the edges
-    whose acknowledgement a failover, and whose requests in flight a drain waits for, no longer than those.
+    ``failover_timeout`` and ``drain_timeout`` in seconds; None takes what the manager was built with. ``steering``: the
+    edges whose acknowledgement a failover, and whose requests in flight a drain waits for, no longer than those.
     """
 
     def __init__(
@@ -69,12 +68,11 @@ class FailureHandler:
         *,
         steering: Steering | None = None,
     ) -> None:
-        settings = load_settings()
         self.region_manager = region_manager
         self.router = router or RegionAwareRouter(region_manager)
         self.data_optimizer = data_optimizer or DataLocalityOptimizer(region_manager)
-        self.failover_timeout = settings.failover_timeout if failover_timeout is None else failover_timeout
-        self.drain_timeout = settings.drain_timeout if drain_timeout is None else drain_timeout
+        self.failover_timeout = region_manager.failover_timeout if failover_timeout is None else failover_timeout
+        self.drain_timeout = region_manager.drain_timeout if drain_timeout is None else drain_timeout
         for name, value in (("failover_timeout", self.failover_timeout), ("drain_timeout", self.drain_timeout)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
                 raise InvalidInputError(name, value, "a number of seconds, 0 or more")
@@ -159,7 +157,12 @@ class FailureHandler:
         by: str = "operator",
         override: BreakGlass | None = None,
     ) -> FailoverEvent:
-        """The same; without ``to_region`` the load goes to the nearest regions that may take it and have room."""
+        """Move all traffic off a region: to ``to_region``, or by default to the nearest that may take it and have room.
+
+        ``graceful`` waits for requests in flight. ``by`` and ``reason`` go into the log; ``override`` lifts one safety
+        rule. Raises UnknownRegionError, InvalidInputError; FailoverRefusedError with the rule and the reasons (L6, L7,
+        L9), and then nothing was changed.
+        """
         chosen = parse_enum(FailoverStrategy, strategy, "strategy")
         check_said(by, reason)
         self._check_ends(from_region, to_region)
@@ -176,7 +179,8 @@ class FailureHandler:
         return await self._back.on_request(region_id, by, reason)
 
     def get_failover_stats(self) -> dict[str, Any]:
-        """Failovers so far, refused ones, recoveries, and durations in ms."""
+        """What this process did so far: ``total_failovers``, ``refused_failovers``, ``total_recoveries``,
+        ``average_duration_ms``, ``total_duration_ms``, ``failovers_by_region``; and ``failed_over_regions`` now."""
         return {
             "total_failovers": self._away.total,
             "refused_failovers": self._away.refused,
@@ -190,7 +194,10 @@ class FailureHandler:
     def plan(
         self, from_region: str, to_region: str | None = None, *, override: BreakGlass | None = None
     ) -> FailoverPlan | Refusal:
-        """What a failover would do now; changes nothing. Raises UnknownRegionError, InvalidInputError."""
+        """What ``fail_over`` would do now, or why not; changes nothing.
+
+        Raises UnknownRegionError, InvalidInputError.
+        """
         self._check_ends(from_region, to_region)
         lifted = lifted_by(override, self._clock.now())
         return plan_by_choice(self.region_manager.snapshot(), from_region, to_region, lifted, region_rtt_ms)

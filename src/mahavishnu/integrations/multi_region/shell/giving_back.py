@@ -6,9 +6,9 @@ from collections import deque
 from dataclasses import replace
 
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
-from mahavishnu.integrations.multi_region.core.failover import RecoveryEvent, waiting_services
 from mahavishnu.integrations.multi_region.core.model import Phase
 from mahavishnu.integrations.multi_region.core.overrides import Cause, Failure
+from mahavishnu.integrations.multi_region.core.recovery import RecoveryEvent, load_returned, waiting_services
 from mahavishnu.integrations.multi_region.errors import RefusedError
 
 from .manager import RegionManager
@@ -51,7 +51,7 @@ class GivingBack:
         self, region_id: str, by: str, reason: str, cause: Cause, waiting: tuple[str, ...] = ()
     ) -> RecoveryEvent:
         failure = self._manager.registry.failures[region_id]
-        keep = replace(failure, services=waiting, moved={}) if waiting else None
+        keep = replace(failure, services=waiting, moved={}, heirs={}) if waiting else None
         event = RecoveryEvent(region_id, cause.value, reason, self._clock.now(), waiting)
         record = Event(
             EventKind.REGION_RECOVERED,
@@ -71,10 +71,6 @@ class GivingBack:
 
     def _give_load_back(self, region_id: str, failure: Failure) -> None:
         regions = self._manager.regions
-        if region_id not in regions:
-            return  # unregistered while it was given back
-        for name, load in failure.moved.items():
-            if name in regions:
-                given = min(load, regions[name].current_capacity)
-                regions[name].current_capacity -= given
-                regions[region_id].current_capacity += given
+        loads = {name: regions[name].current_capacity for name in (region_id, *failure.moved) if name in regions}
+        for name, load in load_returned(region_id, failure.moved, loads).items():
+            regions[name].current_capacity = load

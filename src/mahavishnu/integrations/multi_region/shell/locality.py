@@ -7,31 +7,22 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-import xxhash
-
-from mahavishnu.integrations.multi_region.core.eligibility import in_force, lawful_decision
-from mahavishnu.integrations.multi_region.core.geo import check_number
+from mahavishnu.integrations.multi_region.core.figures import check_number
 from mahavishnu.integrations.multi_region.core.lawcheck import Breach, breaches
 from mahavishnu.integrations.multi_region.core.model import (
     ComplianceFramework,
     DataPlacementPolicy,
-    Fleet,
     RoutingStrategy,
     parse_enum,
 )
 from mahavishnu.integrations.multi_region.core.placement import (
     STORAGE_USD_PER_GB_DAY,
-    Places,
     ReplicationStrategy,
-    Targets,
     Temperature,
     break_even,
-    copied_bytes,
-    places_for,
-    plan_targets,
     primary_of,
 )
-from mahavishnu.integrations.multi_region.core.request import Needs, Request, Use, needs_of
+from mahavishnu.integrations.multi_region.core.request import Request, needs_of
 from mahavishnu.integrations.multi_region.core.transfers import (
     LedgerEntry,
     PairTotal,
@@ -44,18 +35,15 @@ from mahavishnu.integrations.multi_region.core.transfers import (
 from mahavishnu.integrations.multi_region.core.vocabulary import with_facts
 from mahavishnu.integrations.multi_region.errors import (
     InvalidInputError,
-    NoEligibleRegionError,
-    RefusedError,
     UnknownPolicyError,
     nearest_hint,
 )
 from mahavishnu.integrations.multi_region.facts.law import FactEdits
-from mahavishnu.integrations.multi_region.facts.network import region_rtt_ms
-from mahavishnu.integrations.multi_region.facts.prices import GB, transfer_usd_per_gb
-from mahavishnu.integrations.multi_region.settings import load_settings
+from mahavishnu.integrations.multi_region.facts.prices import copies_usd, mean_usd_per_gb
 
 from .manager import RegionManager
 from .placement import Classification, DataBook, check_data_id
+from .replication import ReplicationPlan, places_of, plan_copies
 from .router import RegionAwareRouter
 from .transfers import Ledger
 
@@ -67,36 +55,17 @@ class OptimalRegion(str):
     reasoning: str
 
 
-class ReplicationPlan(list[str]):
-    """The regions that shall hold a piece of data, in order of registration; equal to the plain list of their ids.
-
-    ``primary``: where the first copy is. ``fallbacks``: who is next should those be lost, best first. ``excluded``: why
-    each other region may hold none. ``bytes``: how much must be copied, None when the size was not told.
-    ``estimated_cost_usd``: for that, by list prices; None when size or a price is not known. ``decisions``: the id of
-    the lawful decision on each region.
-    """
-
-    strategy: ReplicationStrategy
-    primary: str
-    fallbacks: tuple[str, ...]
-    excluded: Mapping[str, str]
-    bytes: int | None
-    estimated_cost_usd: float | None
-    decisions: Mapping[str, str]
-
-
 class DataLocalityOptimizer:
     """Data placement policies over the regions of a manager.
 
-    ``hot_data_threshold``: accesses a day above which data is hot; None takes the setting of that name.
+    ``hot_data_threshold``: accesses a day above which data is hot; None takes what the manager was built with.
     """
 
     def __init__(self, region_manager: RegionManager, *, hot_data_threshold: float | None = None) -> None:
         self.region_manager = region_manager
-        if hot_data_threshold is None:
-            hot_data_threshold = load_settings().hot_data_threshold
+        threshold = region_manager.hot_data_threshold if hot_data_threshold is None else hot_data_threshold
         self._router = RegionAwareRouter(region_manager)
-        self._book = DataBook(region_manager, hot_data_threshold)
+        self._book = DataBook(region_manager, threshold)
         self._ledger = Ledger(region_manager)
 
     # --- policies -----------------------------------------------------------------------------
@@ -143,10 +112,9 @@ class DataLocalityOptimizer:
         if user_location is not None:
             context["user_location"] = user_location
         found = self._router.explain(context, RoutingStrategy.LATENCY_BASED)
-        excluded = {region_id: why.text for region_id, why in found.excluded.items()}
         if found.decision is None:
-            self._router.preview(context, RoutingStrategy.LATENCY_BASED)  # raises, with all that it has to say
-            raise NoEligibleRegionError(found.refusal or "", excluded, policy_bound=False)
+            raise found.error()
+        excluded = {region_id: why.text for region_id, why in found.excluded.items()}
         best = OptimalRegion(found.decision.selected_region)
         best.excluded, best.reasoning = MappingProxyType(excluded), found.decision.reasoning
         return best
@@ -161,7 +129,7 @@ class DataLocalityOptimizer:
         self._book.record_access(data_id, region, n)
 
     def access_rates(self, data_id: str) -> dict[str, float]:
-        """Accesses a day from each region that reported any; old ones count less and less (1/e after a day)."""
+        """Accesses a day by region, for those that reported any; old ones count less and less (1/e after a day)."""
         return self._book.rates_by_region(data_id)
 
     async def classify_data(
@@ -194,13 +162,12 @@ class DataLocalityOptimizer:
         if given is not None:
             return _price(given, "egress_usd_per_gb")
         fleet = self.region_manager.snapshot()
-        source = primary_of(self._places(fleet, data_id), self.region_manager.holders(data_id))
-        others = [name for name in fleet.regions if name != source]
-        prices = [p for name in others if source and (p := _usd_per_gb(fleet, source, name)) is not None]
-        if not prices:
+        source = primary_of(places_of(fleet, data_id), self.region_manager.holders(data_id))
+        price = mean_usd_per_gb(fleet, source) if source else None
+        if price is None:
             allowed = f"a price in USD per GB: none is known from {source or 'any region'}"
             raise InvalidInputError("egress_usd_per_gb", None, allowed)
-        return sum(prices) / len(prices)
+        return price
 
     def temperature_of(self, data_id: str) -> Temperature:
         """Hot or cold by what is known now; what was never classified nor read is cold. Writes nothing."""
@@ -228,55 +195,9 @@ class DataLocalityOptimizer:
         NoEligibleRegionError with the reason for each region when none may hold it.
         """
         strategy = parse_enum(ReplicationStrategy, replication_strategy, "replication_strategy")
-        check_data_id(data_id)
-        fleet, held_by = self.region_manager.snapshot(), self.region_manager.holders(data_id)
-        places = self._places(fleet, data_id)
-        targets = plan_targets(
-            places,
-            strategy,
-            data_id=data_id,
-            held_by=held_by,
-            hot=self._book.is_hot(data_id),
-            hash64=xxhash.xxh3_64_intdigest,
-            rtt_ms=region_rtt_ms,
-        )
-        if targets is None:
-            text = "; ".join(f"{name} {why}" for name, why in places.excluded.items())
-            message = f"no region may hold {data_id}: {text or 'none may hold its primary copy'}"
-            raise NoEligibleRegionError(message, places.excluded, policy_bound=bool(fleet.regions))
-        return self._plan(fleet, data_id, strategy, targets, places, held_by or (targets.primary,), size_bytes)
-
-    def _plan(
-        self,
-        fleet: Fleet,
-        data_id: str,
-        strategy: ReplicationStrategy,
-        targets: Targets,
-        places: Places,
-        held_by: tuple[str, ...],
-        size: int | None,
-    ) -> ReplicationPlan:
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
-            raise InvalidInputError("size_bytes", size, "a whole number of bytes, 0 or more")
-        plan = ReplicationPlan(targets.regions)
-        plan.strategy, plan.primary, plan.fallbacks = strategy, targets.primary, targets.fallbacks
-        plan.excluded = MappingProxyType(dict(places.excluded))
-        plan.bytes = copied_bytes(size, targets.regions, held_by)
-        source = next((name for name in held_by if name in fleet.regions), targets.primary)
-        plan.estimated_cost_usd = _cost(fleet, source, [t for t in targets.regions if t not in held_by], size)
-        plan.decisions = MappingProxyType(self._decisions(fleet, data_id))
-        return plan
-
-    def _decisions(self, fleet: Fleet, data_id: str) -> dict[str, str]:
-        needs = in_force(fleet, replace(self._needs(fleet, data_id), use=Use.COPY))
-        subject = f"copy of {data_id!r}"
-        return {name: lawful_decision(view, needs, f"{subject} in {name}").id for name, view in fleet.regions.items()}
-
-    def _needs(self, fleet: Fleet, data_id: str) -> Needs:
-        return needs_of(fleet, Request(data_id=data_id))
-
-    def _places(self, fleet: Fleet, data_id: str) -> Places:
-        return places_for(fleet, self._needs(fleet, data_id))
+        hot = self._book.is_hot(check_data_id(data_id))
+        held_by = self.region_manager.holders(data_id)
+        return plan_copies(self.region_manager.snapshot(), data_id, strategy, held_by, hot, size_bytes)
 
     # --- what may move ------------------------------------------------------------------------
 
@@ -300,8 +221,8 @@ class DataLocalityOptimizer:
             self.region_manager.get_region(region_id)
         check_transfer(transfer)
         fleet = self.region_manager.snapshot()
-        decided = decide_transfer(fleet, self._needs(fleet, data_id), transfer)
-        return replace(decided, cost_usd=_cost(fleet, from_region, [to_region], bytes))
+        decided = decide_transfer(fleet, needs_of(fleet, Request(data_id=data_id)), transfer)
+        return replace(decided, cost_usd=copies_usd(fleet, from_region, [to_region], bytes))
 
     async def record_transfer(
         self,
@@ -324,13 +245,7 @@ class DataLocalityOptimizer:
         if bytes is None:
             raise InvalidInputError("bytes", None, "a whole number of bytes, 0 or more")
         decided = await self.request_transfer(data_id, from_region, to_region, bytes, purpose, mechanism)
-        if decided.permitted and decided.id == decision_id:
-            return await self._ledger.record(decided, bytes, decided.cost_usd, actor)
-        why = decided.reason
-        if decided.permitted:
-            why = "the decision is for another transfer, or policy or facts have changed since: ask again"
-        await self._ledger.refuse(decided, bytes, why, actor)
-        raise RefusedError("transfer_not_permitted", f"this transfer cannot be recorded: {why}", {to_region: why})
+        return await self._ledger.settle(decided, decision_id, bytes, actor)
 
     async def transfer_report(self, policy: str | None = None, since: float | None = None) -> TransferReport:
         """The ledger's entries of one policy (None: of all) since a moment in seconds since the epoch, and their sums.
@@ -343,7 +258,7 @@ class DataLocalityOptimizer:
         return found
 
     def transfer_totals(self) -> list[PairTotal]:
-        """What went from each region to each other since the store was made."""
+        """What went from each region to each other since the store was made, in bytes: one entry for each pair."""
         return self._ledger.totals()
 
     # --- what if the law changes --------------------------------------------------------------
@@ -361,18 +276,6 @@ class DataLocalityOptimizer:
             views = {n: with_facts(v, edits.applied(n, str(v.provider), v.facts)) for n, v in now.regions.items()}
             then = replace(now, regions=MappingProxyType(views))
         return breaches(now, then, self.region_manager.registry.placements)
-
-
-def _usd_per_gb(fleet: Fleet, source: str, target: str) -> float | None:
-    here, there = fleet.regions[source], fleet.regions[target]
-    return transfer_usd_per_gb((source, here.provider), (target, there.provider))
-
-
-def _cost(fleet: Fleet, source: str, targets: list[str], size: int | None) -> float | None:
-    """What copying ``size`` bytes to each target costs by list prices; None when size or a price is not known."""
-    prices = [_usd_per_gb(fleet, source, target) for target in targets]
-    known = [price for price in prices if price is not None]
-    return None if size is None or len(known) < len(prices) else sum(known) * size / GB
 
 
 def _price(value: float, field: str) -> float:

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
-from mahavishnu.integrations.multi_region.core.failover import NEGLIGIBLE, Refusal, plan_failover
+from mahavishnu.integrations.multi_region.core.failover import Refusal, plan_drain
 from mahavishnu.integrations.multi_region.core.model import AdminState
 from mahavishnu.integrations.multi_region.core.overrides import (
     FAILURES,
@@ -22,7 +22,6 @@ from mahavishnu.integrations.multi_region.core.overrides import (
     Freeze,
     lifted_by,
 )
-from mahavishnu.integrations.multi_region.core.safety import Rule, in_service
 from mahavishnu.integrations.multi_region.core.validation import check_said
 from mahavishnu.integrations.multi_region.errors import (
     FailoverRefusedError,
@@ -142,16 +141,9 @@ class Operations:
         fleet = self._registry.fleet()
         if region_id not in fleet.regions:
             raise UnknownRegionError(region_id, list(fleet.regions))  # it was removed meanwhile
-        if not in_service(fleet.regions[region_id]):
-            return
-        lifted = lifted_by(override, self._clock.now())
-        plan = plan_failover(fleet, region_id, lifted=lifted, rtt_ms=region_rtt_ms)
+        plan = plan_drain(fleet, region_id, lifted_by(override, self._clock.now()), region_rtt_ms)
         if isinstance(plan, Refusal):
             raise FailoverRefusedError(plan.rule, plan.text, plan.reasons)
-        crowded_out = plan.shed - plan.stranded
-        if crowded_out > NEGLIGIBLE and Rule.HEADROOM not in lifted:
-            text = f"the other regions have no room for {100 * crowded_out:.0f} % of the load of {region_id}"
-            raise FailoverRefusedError(Rule.HEADROOM.value, text, plan.excluded)
 
     def _removal(self, region_id: str) -> dict[str, Any]:
         """What is written with each removal, so that one that was decided meanwhile is refused."""

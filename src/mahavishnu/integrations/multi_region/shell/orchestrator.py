@@ -19,23 +19,23 @@ from mahavishnu.integrations.multi_region.core.deployment import (
     Waves,
 )
 from mahavishnu.integrations.multi_region.core.election import Leader
-from mahavishnu.integrations.multi_region.core.model import DeploymentType, FailbackMode, parse_enum
+from mahavishnu.integrations.multi_region.core.kinds import (
+    DeploymentType,
+    FailbackMode,
+    FailoverMode,
+    ReplicationStrategy,
+    parse_enum,
+)
 from mahavishnu.integrations.multi_region.core.proposals import (
     check_gates,
     check_regions,
     check_service,
     check_steps,
-    check_strategies,
     check_waves,
+    parse_strategies,
 )
-from mahavishnu.integrations.multi_region.core.rollout import (
-    Signal,
-    can,
-    hand_over,
-    handover_obstacle,
-    return_obstacle,
-    rolled_back,
-)
+from mahavishnu.integrations.multi_region.core.record import Denial, failback_denial, rollback_denial
+from mahavishnu.integrations.multi_region.core.rollout import hand_over, rolled_back
 from mahavishnu.integrations.multi_region.errors import (
     InvalidInputError,
     MultiRegionError,
@@ -98,8 +98,8 @@ class DeploymentOrchestrator:
     async def deploy_active_active(
         self,
         regions: Sequence[str],
-        replication_strategy: str = "full",
-        failover_strategy: str = "automatic",
+        replication_strategy: ReplicationStrategy | str = ReplicationStrategy.FULL,
+        failover_strategy: FailoverMode | str = FailoverMode.AUTOMATIC,
         *,
         service: str | None = None,
         waves: Waves | None = None,
@@ -108,7 +108,8 @@ class DeploymentOrchestrator:
     ) -> Deployment:
         """All ``regions`` serve at once. ``service`` (default: the deployment's id) is what requests name.
 
-        Raises UnknownRegionError, InvalidInputError; then nothing was changed.
+        ``replication_strategy`` is for the record: data is placed by DataLocalityOptimizer. Raises UnknownRegionError,
+        InvalidInputError; then nothing was changed.
         """
         names = check_regions(regions, "regions", self.region_manager.regions)
         view = self._proposal(DeploymentType.ACTIVE_ACTIVE, names, service, replication_strategy, failover_strategy)
@@ -119,8 +120,8 @@ class DeploymentOrchestrator:
         self,
         primary: str,
         backups: Sequence[str],
-        replication_strategy: str = "full",
-        failover_strategy: str = "automatic",
+        replication_strategy: ReplicationStrategy | str = ReplicationStrategy.FULL,
+        failover_strategy: FailoverMode | str = FailoverMode.AUTOMATIC,
         *,
         service: str | None = None,
         failback: FailbackMode | str = FailbackMode.MANUAL,
@@ -131,6 +132,7 @@ class DeploymentOrchestrator:
     ) -> Deployment:
         """``primary`` serves; ``backups`` stand by and take over in their order. Failback is manual by default (L17).
 
+        ``failover_strategy="manual"`` leaves a lost primary only when a person fails it over or drains it.
         ``failback="auto"`` hands back to a primary that is healthy again, ``failback_after`` seconds after the takeover
         at the earliest. Raises UnknownRegionError, InvalidInputError; then nothing was changed.
         """
@@ -182,7 +184,7 @@ class DeploymentOrchestrator:
         )
         check_gates(wanted)
         groups = (Group("blue", blue, 100.0), Group("green", green, 0.0))
-        view = self._proposal(DeploymentType.BLUE_GREEN, (*blue, *green), service, "full", "automatic")
+        view = self._proposal(DeploymentType.BLUE_GREEN, (*blue, *green), service)
         view = replace(view, groups=groups, previous=groups, gates=wanted)
         return await self._begin(view, waves, on_failure, by)
 
@@ -218,13 +220,13 @@ class DeploymentOrchestrator:
     async def rollback(self, deployment_id: str, *, by: str = "library", reason: str = "") -> Deployment:
         """Put traffic back where it was before the deployment; needs nothing from any region.
 
-        Raises RefusedError when it is over, or there is nothing to go back to.
+        Raises InvalidInputError for an unknown id; RefusedError when it is over, or there is nothing to go back to.
         """
         deployment = self.get_deployment(deployment_id)
         why = reason or f"by {by}"
 
         def decide(view: DeploymentView) -> DeploymentView:
-            self._check_reversible(view)
+            _raise_if(rollback_denial(view, self.rollouts.seen(view), self.rollouts.record_of(view)))
             return rolled_back(view, self._clock.now(), why)
 
         await self.rollouts.change(deployment_id, decide, by)
@@ -232,58 +234,33 @@ class DeploymentOrchestrator:
         return deployment
 
     async def fail_back(self, deployment_id: str, *, by: str = "library", reason: str = "") -> Deployment:
-        """Hand an active-passive service back to its primary. Raises RefusedError when the primary cannot take it."""
+        """Hand an active-passive service back to its primary.
+
+        Raises InvalidInputError for an unknown id; RefusedError when the primary cannot take it.
+        """
         deployment = self.get_deployment(deployment_id)
         why = reason or f"failback by {by}"
 
         def decide(view: DeploymentView) -> DeploymentView:
-            return hand_over(view, self._check_may_return(view), self._clock.now(), why)
+            _raise_if(failback_denial(view, self.rollouts.seen(view), self.rollouts.record_of(view)))
+            assert view.primary is not None  # it has one, or it was denied
+            return hand_over(view, view.primary, self._clock.now(), why)
 
         await self.rollouts.change(deployment_id, decide, by)
         await self._drive(deployment_id)
         return deployment
-
-    def _check_reversible(self, view: DeploymentView) -> None:
-        """Refuse a rollback that leads nowhere."""
-        name, seen = view.deployment_id, self.rollouts.seen(view)
-        if not can(view, Signal.ROLLBACK):
-            raise RefusedError("not_reversible", f"{name} is {view.state.value}: it cannot be rolled back")
-        if self.rollouts.lost_record(view):
-            raise RefusedError("not_of_record", f"another deployment serves {view.service} now, not {name}")
-        if seen.replaced_by is not None:
-            raise RefusedError("replaced", f"{seen.replaced_by} came after {name}: roll that one back first")
-        declared = view.service in self.region_manager.services
-        if view.step >= 0 and not (view.blue or seen.returns_to or declared):
-            raise RefusedError("nothing_before", f"nothing served {view.service} before {name}")
-        nobody = None if declared and seen.returns_to is None else return_obstacle(view, seen)
-        if nobody is not None:
-            raise RefusedError("no_eligible_region", f"nobody could serve {view.service} after a rollback: {nobody}")
-
-    def _check_may_return(self, view: DeploymentView) -> str:
-        """The primary that an active-passive service may be handed back to."""
-        if view.strategy is not DeploymentType.ACTIVE_PASSIVE or view.state is not State.SERVING:
-            text = f"{view.deployment_id} is {view.strategy.value} and {view.state.value}"
-            raise RefusedError("not_active_passive", f"{text}: only an active-passive that serves can fail back")
-        if self.rollouts.lost_record(view):
-            raise RefusedError("not_of_record", f"another deployment serves {view.service} now")
-        home = view.primary
-        if home is None or home in view.active:
-            raise RefusedError("at_home", f"{home} serves already")
-        why = handover_obstacle(view, home, self.rollouts.seen(view))
-        if why is not None:
-            raise RefusedError("not_ready", f"{home} {why}: it cannot take {view.service} back", {home: why})
-        return home
 
     def _proposal(
         self,
         strategy: DeploymentType,
         regions: tuple[str, ...],
         service: str | None,
-        replication_strategy: str,
-        failover_strategy: str,
+        replication_strategy: ReplicationStrategy | str = ReplicationStrategy.FULL,
+        failover_strategy: FailoverMode | str = FailoverMode.AUTOMATIC,
     ) -> DeploymentView:
-        check_strategies(replication_strategy, failover_strategy)
-        check_service(service)
+        replication, failover = parse_strategies(strategy, replication_strategy, failover_strategy)
+        known = self.region_manager.registry
+        check_service(service, {*known.services, *known.deployments.by_service})
         deployment_id, number = self._new_id(strategy, service)
         now = self._clock.now()
         return DeploymentView(
@@ -296,8 +273,8 @@ class DeploymentOrchestrator:
             created_at=now,
             entered_at=now,
             due_at=now,
-            replication_strategy=replication_strategy,
-            failover_strategy=failover_strategy,
+            replication_strategy=replication,
+            failover_strategy=failover,
             number=number,
         )
 
@@ -352,3 +329,8 @@ class DeploymentOrchestrator:
             await self.rollouts.drive(deployment_id)
         except MultiRegionError as err:
             log.warning("deployment not advanced", deployment=deployment_id, error=str(err))
+
+
+def _raise_if(denied: Denial | None) -> None:
+    if denied is not None:
+        raise RefusedError(denied.rule, denied.text, denied.reasons)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import unicodedata
 
+from mahavishnu.integrations.multi_region.core.elder_ids import elder_ids
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
-from mahavishnu.integrations.multi_region.core.geo import check_number
+from mahavishnu.integrations.multi_region.core.figures import check_number
 from mahavishnu.integrations.multi_region.core.placement import (
     BINDINGS,
     CLASSES,
@@ -120,6 +121,7 @@ class DataBook:
         """Say which policy binds the data, and what kind it is; None for both takes the binding away."""
         check_data_id(data_id)
         policies = self._manager.policies
+        policy_id = elder_ids(policies).get(policy_id or "", policy_id)
         if policy_id is not None and policy_id not in policies:
             raise UnknownPolicyError("policy_id", policy_id, nearest_hint(policy_id, list(policies)))
         if data_class is not None and not (isinstance(data_class, str) and data_class.strip()):

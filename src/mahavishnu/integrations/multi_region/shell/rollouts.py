@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import structlog
@@ -24,7 +23,16 @@ from mahavishnu.integrations.multi_region.core.eligibility import in_force
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
 from mahavishnu.integrations.multi_region.core.model import Fleet
 from mahavishnu.integrations.multi_region.core.obstacles import Seen
-from mahavishnu.integrations.multi_region.core.request import Needs, Request, needs_of
+from mahavishnu.integrations.multi_region.core.overrides import Cause
+from mahavishnu.integrations.multi_region.core.record import (
+    OfRecord,
+    given_back,
+    only_remembered,
+    takes_record,
+    taking_over,
+    unmoved,
+)
+from mahavishnu.integrations.multi_region.core.request import Needs, Request, needs_of, parts_of
 from mahavishnu.integrations.multi_region.core.rollout import advance
 from mahavishnu.integrations.multi_region.errors import MultiRegionError, StaleRevisionError, UnavailableError
 from mahavishnu.integrations.multi_region.ports.executor import Executor
@@ -151,12 +159,15 @@ class Rollouts:
 
     async def write(self, before: DeploymentView | None, after: DeploymentView, by: str) -> None:
         """One transition: the deployment, the plan of record where it changes, and the event, in one transaction."""
-        after = self._taking_over(before, after)
+        record = self.record_of(after)
+        takes = takes_record(before, after, record)
+        if takes and before is not None:
+            after = taking_over(after, self._manager.registry.deployments.get(record.deployment_id or ""))
         documents: dict[str, Any] = {DEPLOYMENTS + after.deployment_id: deployment_document(after)}
-        if self._takes_record(before, after):
+        if takes:
             documents[OF_RECORD + after.service] = {"deployment": after.deployment_id}
-        elif after.state is State.ROLLING_BACK and self._of_record(after) == after.deployment_id:
-            documents |= self._restored(after)
+        elif after.state is State.ROLLING_BACK and record.deployment_id == after.deployment_id:
+            documents |= self._restored(after, record)
         revision = await self._manager.write_documents(documents, [self._event(before, after, by)])
         self._shifts.follow(before, after, revision)
         if before is not None and mark_of(before) != mark_of(after):
@@ -170,6 +181,7 @@ class Rollouts:
     def seen(self, view: DeploymentView) -> Seen:
         """What is true now, for the core to decide by."""
         registry, fleet = self._manager.registry, self._manager.snapshot()
+        failures = registry.failures
         known = view.service in fleet.services or view.service in fleet.deployments
         needs = needs_of(fleet, Request(service=view.service)) if known else Needs()
         newest = registry.deployments.newest(view.service)
@@ -178,15 +190,17 @@ class Rollouts:
             fleet,
             in_force(fleet, needs),
             samples=self._manager.evidence.since(mark_of(view), view.service, view.regions),
-            serving=_shares(needs),
+            serving=parts_of(needs),
             services=registry.deployments.serving,
             replaced_by=newest.deployment_id if newest is not None and newer else None,
             returns_to=registry.deployments.get(view.supersedes or ""),
+            ordered=frozenset(name for name, away in failures.items() if away.cause is Cause.OPERATOR),
+            heirs={name: away.heirs[view.service] for name, away in failures.items() if view.service in away.heirs},
         )
 
-    def lost_record(self, view: DeploymentView) -> bool:
-        """Whether another deployment has taken the service over since this one did."""
-        return view.step >= 0 and self._of_record(view) != view.deployment_id
+    def record_of(self, view: DeploymentView) -> OfRecord:
+        """Who is of record for the deployment's service now."""
+        return OfRecord(self._of_record(view), view.service in self._manager.services)
 
     # --- one deployment -----------------------------------------------------------------------
 
@@ -200,7 +214,7 @@ class Rollouts:
             return False
         after = advance(view, self.seen(view), self._manager.clock.now())
         if after is not view:
-            if not _only_remembered(view, after):
+            if not only_remembered(view, after):
                 return True
             self._manager.registry.remember(after)
         self._looks[deployment_id] = at._replace(view=after)
@@ -216,7 +230,7 @@ class Rollouts:
 
     async def _keep(self, before: DeploymentView, after: DeploymentView) -> bool:
         """Store a transition; what merely holds is written once and then only remembered. Whether to look again."""
-        if _only_remembered(before, after):
+        if only_remembered(before, after):
             self._manager.registry.remember(after)
             return False
         try:
@@ -224,7 +238,7 @@ class Rollouts:
         except StaleRevisionError:
             log.info("deployment changed by somebody else", deployment=after.deployment_id)
             await self.reread(before)
-        return not _unmoved(before, after)
+        return not unmoved(before, after)
 
     def _may_move(self, view: DeploymentView) -> bool:
         """Not at its end, and not replaced while it served: then only the plan of record acts."""
@@ -239,31 +253,16 @@ class Rollouts:
         name = self._manager.registry.of_record.get(view.service)
         return name if name in self._manager.registry.deployments else None
 
-    def _takes_record(self, before: DeploymentView | None, after: DeploymentView) -> bool:
-        """Whether this change makes it the plan of record: at once where nothing serves, else with its first shift."""
-        current = self._of_record(after)
+    def _restored(self, after: DeploymentView, record: OfRecord) -> dict[str, Any]:
+        """What makes the plan before this one the plan of record again, or leaves the service to its declaration."""
+        before = self._manager.registry.deployments.get(after.supersedes or "")
         if before is None:
-            return current is None and after.service not in self._manager.services
-        return before.state is State.BAKING and after.state is State.SHIFTING and current != after.deployment_id
-
-    def _taking_over(self, before: DeploymentView | None, after: DeploymentView) -> DeploymentView:
-        """With who was of record until now, and a term above that one's: terms only grow within a service."""
-        current = self._manager.registry.deployments.get(self._of_record(after) or "")
-        if current is None or before is None or not self._takes_record(before, after):
-            return after
-        return replace(after, supersedes=current.deployment_id, term=max(after.term, current.term + 1))
-
-    def _restored(self, after: DeploymentView) -> dict[str, Any]:
-        """What makes the plan before this one the plan of record again, under a term of its own."""
-        restored = self._manager.registry.deployments.get(after.supersedes or "")
-        if restored is not None:
-            restored = replace(restored, term=max(restored.term, after.term) + 1, held=None)
-            return {
-                DEPLOYMENTS + restored.deployment_id: deployment_document(restored),
-                OF_RECORD + after.service: {"deployment": restored.deployment_id},
-            }
-        declared = after.service in self._manager.services
-        return {OF_RECORD + after.service: None} if declared else {}
+            return {OF_RECORD + after.service: None} if record.declared else {}
+        restored = given_back(before, after)
+        return {
+            DEPLOYMENTS + restored.deployment_id: deployment_document(restored),
+            OF_RECORD + after.service: {"deployment": restored.deployment_id},
+        }
 
     def _event(self, before: DeploymentView | None, after: DeploymentView, by: str) -> Event:
         kind = EventKind.DEPLOYMENT_MOVED
@@ -294,28 +293,6 @@ class Rollouts:
     def _look(self) -> None:
         """Have the next turn at once."""
         self._wake.set()
-
-
-def _shares(needs: Needs) -> dict[str, float]:
-    """Each region's share of the service's traffic now, by its plan of record or as declared; empty: nobody serves."""
-    if needs.deployment is not None:
-        return needs.deployment.weights if needs.deployment.active else {}
-    declared = needs.service.deployment if needs.service is not None else None
-    if declared is None:
-        return {}
-    weights = {region: declared.weights.get(region, 0.0 if declared.weights else 1.0) for region in declared.regions}
-    total = sum(weights.values()) or 1.0
-    return {region: weight / total for region, weight in weights.items()}
-
-
-def _unmoved(before: DeploymentView, after: DeploymentView) -> bool:
-    """Whether nothing differs but what holds the deployment up."""
-    return after.state is before.state and after.step == before.step
-
-
-def _only_remembered(before: DeploymentView, after: DeploymentView) -> bool:
-    """Whether nothing differs but the words of what holds it up: a hold is written once."""
-    return _unmoved(before, after) and (before.held is not None or after.held is None)
 
 
 def _short(view: DeploymentView | None) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from mahavishnu.integrations.multi_region.core.transfers import (
     report,
     totals_key,
 )
-from mahavishnu.integrations.multi_region.errors import StaleRevisionError, UnavailableError
+from mahavishnu.integrations.multi_region.errors import RefusedError, StaleRevisionError, UnavailableError
 
 from .manager import RegionManager
 
@@ -48,6 +48,20 @@ class Ledger:
         self._manager = manager
         self._queue: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
+
+    async def settle(self, decided: TransferDecision, decision_id: str, size: int, actor: str) -> LedgerEntry:
+        """Enter a transfer while the decision on it, made anew, permits it and has the id it was made under.
+
+        Otherwise the attempt itself is entered, and RefusedError raised. Raises StoreError, UnavailableError.
+        """
+        if decided.permitted and decided.id == decision_id:
+            return await self.record(decided, size, decided.cost_usd, actor)
+        why = decided.reason
+        if decided.permitted:
+            why = "the decision is for another transfer, or policy or facts have changed since: ask again"
+        await self.refuse(decided, size, why, actor)
+        target = decided.transfer.target
+        raise RefusedError("transfer_not_permitted", f"this transfer cannot be recorded: {why}", {target: why})
 
     async def record(self, decision: TransferDecision, size: int, cost_usd: float | None, actor: str) -> LedgerEntry:
         """Write a transfer that was permitted; the entry as it stands in the log.
