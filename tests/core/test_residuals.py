@@ -10,6 +10,7 @@ from mahavishnu.integrations.multi_region.core.latency import CELLS, cell_centre
 from mahavishnu.integrations.multi_region.core.residuals import (
     FULL_WEIGHT,
     HALF_LIFE_S,
+    HEARD_MS,
     MEMORY,
     REACH_KM,
     Corrections,
@@ -24,28 +25,79 @@ from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
 NOW = 1_800_000_000.0
 BERLIN, PRAGUE, LISBON, SYDNEY = (cell_of(*at) for at in ((52.5, 13.4), (50.1, 14.4), (38.7, -9.1), (-33.9, 151.2)))
+LEIPZIG, AMMAN, ISTANBUL = (cell_of(*at) for at in ((51.3, 12.4), (31.95, 35.93), (41.0, 29.0)))
 
 residuals = st.builds(
     Residual, st.floats(-500, 5000), st.floats(0.01, MEMORY), st.integers(1, 10**6), st.floats(NOW - 10**7, NOW)
 )
 shelves = st.dictionaries(st.integers(0, CELLS - 1), residuals, max_size=12)
+europe = st.builds(cell_of, st.floats(30, 60), st.floats(-10, 40))
+gatherings = st.dictionaries(st.sampled_from([BERLIN, PRAGUE, LEIPZIG, AMMAN]) | europe, residuals, max_size=12)
 
 
 def well_measured(mean_ms: float, age_s: float = 0.0) -> Residual:
     return Residual(mean_ms, MEMORY, 100, NOW - age_s)
 
 
-@given(shelves, st.integers(0, CELLS - 1))
-def test_a_correction_is_the_weighted_sum_that_is_documented(cells: dict[int, Residual], asked: int) -> None:
-    total, weights = 0.0, 1.0
+def heard_at(asked: int, cells: dict[int, Residual]) -> dict[int, tuple[float, float]]:
+    """Of each cell within reach its weight and what it says, by the documented formula."""
+    found = {}
     for cell, residual in cells.items():
         km = distance_km(cell_centre(asked), cell_centre(cell))
         if km <= REACH_KM:
             age = 0.5 ** ((NOW - residual.last_s) / HALF_LIFE_S)
-            k = math.exp(-km / 1000.0) * age * residual.depth / 8.0
-            total += k * residual.mean_ms
-            weights += k
+            found[cell] = math.exp(-km / 1000.0) * age * residual.depth / 8.0, residual.mean_ms
+    return found
+
+
+def most_agree_on(heard: dict[int, tuple[float, float]]) -> float:
+    """What goes as far from 0 as it can with more than half of the votes behind it."""
+    votes = 1.0 + sum(min(k, 1.0) for k, _ in heard.values())
+
+    def behind(ms: float) -> float:
+        return sum(min(k, 1.0) for k, said in heard.values() if said * ms > 0 and abs(said) >= abs(ms))
+
+    return max((ms for _, ms in heard.values() if behind(ms) > votes / 2), key=abs, default=0.0)
+
+
+@given(shelves | gatherings, st.integers(0, CELLS - 1) | st.sampled_from([BERLIN, PRAGUE]))
+def test_a_correction_is_the_weighted_sum_that_is_documented(cells: dict[int, Residual], asked: int) -> None:
+    heard = heard_at(asked, cells)
+    agreed = most_agree_on(heard)
+    low, high = min(agreed, 0.0) - HEARD_MS, max(agreed, 0.0) + HEARD_MS
+    total = sum(k * (ms if cell == asked else min(max(ms, low), high)) for cell, (k, ms) in heard.items())
+    weights = 1.0 + sum(k for k, _ in heard.values())
     assert Learned.of(cells, NOW).correction_ms(asked) == pytest.approx(total / weights, rel=1e-5, abs=1e-5)
+
+
+@given(gatherings, st.floats(-10_000, 10_000), st.sampled_from([BERLIN, PRAGUE, LISBON, ISTANBUL]))
+def test_one_cell_moves_no_other_beyond_what_the_rest_report(
+    others: dict[int, Residual], said_ms: float, asked: int
+) -> None:
+    cells = {cell: residual for cell, residual in others.items() if cell != AMMAN} | {AMMAN: well_measured(said_ms)}
+    means = [0.0, *(residual.mean_ms for cell, residual in cells.items() if cell != AMMAN)]
+    assert min(means) - HEARD_MS <= Learned.of(cells, NOW).correction_ms(asked) <= max(means) + HEARD_MS
+
+
+@pytest.mark.parametrize("ms", [-9_000.0, 324.0, 9_900.0])
+def test_a_flood_from_amman_hardly_moves_berlin(ms: float) -> None:
+    learned = Learned.of({AMMAN: well_measured(ms)}, NOW)
+    assert learned.correction_ms(AMMAN) == pytest.approx(ms * 2 / 3)
+    assert 3.0 < learned.correction_ms(BERLIN) * math.copysign(1.0, ms) < 5.0
+    assert abs(learned.correction_ms(ISTANBUL)) < 16.0
+
+
+def test_a_neighbour_confirms_what_another_says() -> None:
+    alone = Learned.of({PRAGUE: well_measured(300.0)}, NOW).correction_ms(BERLIN)
+    both = Learned.of({PRAGUE: well_measured(300.0), LEIPZIG: well_measured(250.0)}, NOW).correction_ms(BERLIN)
+    one_denies = Learned.of({PRAGUE: well_measured(300.0), LEIPZIG: well_measured(0.0)}, NOW).correction_ms(BERLIN)
+    assert one_denies < alone < HEARD_MS
+    assert both > 180.0
+
+
+def test_what_little_confirms_is_not_confirmed() -> None:
+    far = {cell_of(31.95, 35.93): well_measured(400.0), cell_of(32.95, 35.93): well_measured(400.0)}
+    assert Learned.of(far, NOW).correction_ms(BERLIN) < 10.0
 
 
 @given(shelves, st.integers(0, CELLS - 1))

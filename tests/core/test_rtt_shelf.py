@@ -40,6 +40,8 @@ def test_a_document_holds_all_that_is_kept() -> None:
         document(cells={"7": [None, 1, 1, 1]}),
         document(cells={"7": [float("nan"), 1, 1, 1]}),
         document(cells={"7": [1, 0, 1, 1]}),
+        document(cells={"7": [1e308, 1, 1, 1]}),
+        document(cells={"7": [-10_001, 1, 1, 1]}),
         document(cells=[]),
     ],
 )

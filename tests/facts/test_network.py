@@ -111,6 +111,20 @@ def test_a_place_is_in_the_zone_of_the_large_city_nearest_to_its_cells_centre(
     assert zone_of_client(Point(latitude, longitude)) in allowed
 
 
+@given(
+    st.floats(-90, 90) | st.integers(-9, 9).map(lambda n: n * 10.0),
+    st.floats(-180, 180) | st.integers(-18, 18).map(lambda n: n * 10.0),
+)
+def test_a_region_without_a_country_has_the_zone_of_the_city_that_is_nearest_of_all(
+    latitude: float, longitude: float
+) -> None:
+    place = Point(latitude, longitude)
+    zoned = [city for city in cities() if zone_of_country(city.country, city.point.longitude) is not None]
+    km = {city: distance_km(place, city.point) for city in zoned}
+    nearest = {zone_of_country(city.country, longitude) for city in zoned if km[city] <= min(km.values()) + 1e-6}
+    assert zone_of_region(place) in nearest
+
+
 @given(st.floats(-90, 90), st.floats(-180, 180), st.sampled_from([None, "US", "RU", "DE", "AQ"]))
 def test_a_zone_is_the_same_all_over_a_cell(latitude: float, longitude: float, country: str | None) -> None:
     centre = cell_centre(cell_of(latitude, longitude))

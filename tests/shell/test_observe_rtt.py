@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,20 @@ async def test_a_client_goes_elsewhere_once_its_way_was_measured_to_be_longer(st
     assert stage.router.route(CONTEXT).selected_region == DUBLIN
 
 
+@pytest.mark.parametrize("ms", [400.0, 3_000.0])
+async def test_a_flood_from_one_place_moves_that_place_and_no_other_city(stage: Stage, ms: float) -> None:
+    amman, istanbul, vienna = ({"latitude": a, "longitude": b} for a, b in ((31.95, 35.93), (41.0, 29.0), (48.2, 16.4)))
+    others = [{"user_location": place} for place in (istanbul, vienna, BERLIN)]
+    before = estimate(stage, FRANKFURT)
+    for _ in range(20):
+        with suppress(InvalidInputError):
+            stage.router.observe_rtt(amman, FRANKFURT, ms)
+    await stage.pass_time(10.0)
+    assert stage.router.route({"user_location": amman}).selected_region == DUBLIN
+    assert {stage.router.route(context).selected_region for context in others} == {FRANKFURT}
+    assert 0.0 < estimate(stage, FRANKFURT) - before < 5.0
+
+
 async def test_neighbours_learn_less_than_the_place_itself(stage: Stage) -> None:
     before = estimate(stage, FRANKFURT)
     await measured(stage, FRANKFURT, before + 40.0, 50, location=LEIPZIG)
@@ -94,7 +109,7 @@ async def test_what_cannot_be_true_is_refused_and_teaches_nothing(stage: Stage, 
     assert estimate(stage, DUBLIN) == before
     assert (stage.manager.round_trips.stats().observed, stage.manager.round_trips.stats().refused) == (
         0,
-        {"impossible": 1},
+        {"impossible": 1, "outlier": 0},
     )
 
 
@@ -108,7 +123,7 @@ async def test_an_outlier_is_refused_until_it_has_happened_five_times_running(st
     stage.router.observe_rtt(BERLIN, FRANKFURT, 900.0)
     await stage.pass_time(10.0)
     assert estimate(stage, FRANKFURT) > before
-    assert stage.manager.round_trips.stats().refused == {"outlier": 4}
+    assert stage.manager.round_trips.stats().refused == {"impossible": 0, "outlier": 4}
 
 
 async def test_a_usual_value_ends_a_row_of_outliers(stage: Stage) -> None:
@@ -129,14 +144,16 @@ async def test_a_region_that_is_not_there_is_named_with_the_nearest(stage: Stage
 @pytest.mark.parametrize(
     ("location", "why"),
     [
-        ({"latitude": 91.0, "longitude": 0.0}, "latitude"),
-        ({"latitude": 52.5}, "latitude and longitude"),
-        ({}, "latitude"),
+        ({"latitude": 91.0, "longitude": 0.0}, r"^location\.latitude: 91\.0"),
+        ({"latitude": 52.5}, "^location: .*latitude and longitude"),
+        ({}, "^location: {} is not allowed.*latitude and longitude.*or leave it out and give a country"),
     ],
 )
 async def test_a_place_that_is_none_is_refused(stage: Stage, location: dict[str, float], why: str) -> None:
     with pytest.raises(InvalidInputError, match=why):
         stage.router.observe_rtt(location, FRANKFURT, 20.0)
+    with pytest.raises(InvalidInputError, match=r"^country: 'Z'"):
+        stage.router.observe_rtt(BERLIN, FRANKFURT, 20.0, "Z")
     assert stage.manager.round_trips.stats().observed == 0
 
 

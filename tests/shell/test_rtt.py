@@ -12,10 +12,18 @@ from mahavishnu.integrations.multi_region.core.model import AdminState, CloudPro
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, StoreError
 from mahavishnu.integrations.multi_region.facts.network import latency_model, zone_of_client, zone_of_region
 from mahavishnu.integrations.multi_region.ports.store import MemoryStore
-from mahavishnu.integrations.multi_region.shell.rtt import DOUBTS_IN_A_ROW, REGIONS_AT_ONCE, RTT, RttBook
+from mahavishnu.integrations.multi_region.shell.rtt import (
+    CELLS_AT_ONCE,
+    DOUBTS_IN_A_ROW,
+    REGIONS_AT_ONCE,
+    RTT,
+    RttBook,
+    Write,
+)
 
 WEEK = 7 * 86_400.0
 BERLIN, LEIPZIG, AMMAN, SYDNEY = Point(52.5, 13.4), Point(51.3, 12.4), Point(31.95, 35.93), Point(-33.9, 151.2)
+PRAGUE = Point(50.1, 14.4)
 
 
 class HandClock:
@@ -128,7 +136,7 @@ def test_what_cannot_be_true_is_refused_and_teaches_nothing(book: RttBook, ms: f
     with pytest.raises(InvalidInputError, match="ms"):
         book.observe(BERLIN, DUBLIN, ms)
     assert book.stats().cells == book.stats().unwritten == book.version == 0
-    assert book.stats().refused == {"impossible": 1}
+    assert book.stats().refused == {"impossible": 1, "outlier": 0}
 
 
 def test_an_outlier_is_refused_with_what_is_usual(book: RttBook) -> None:
@@ -136,7 +144,21 @@ def test_an_outlier_is_refused_with_what_is_usual(book: RttBook) -> None:
     with pytest.raises(InvalidInputError, match=r"about 40 ms is usual.*1 of 5"):
         book.observe(BERLIN, DUBLIN, 900.0)
     assert book.stats().observed == 3
-    assert book.stats().refused == {"outlier": 1}
+    assert book.stats().refused == {"impossible": 0, "outlier": 1}
+
+
+def test_what_is_usual_where_nothing_was_measured_yet_the_neighbours_say(book: RttBook, clock: HandClock) -> None:
+    with pytest.raises(InvalidInputError, match=r"about 3\d ms is usual"):
+        book.observe(BERLIN, DUBLIN, 700.0)
+    for ms, times in ((290.0, 20), (500.0, 40)):
+        measure(book, LEIPZIG, DUBLIN, ms, times)
+        measure(book, PRAGUE, DUBLIN, ms, times)
+    clock.move(1)
+    book.renew()
+    book.observe(BERLIN, DUBLIN, 700.0)
+    with pytest.raises(InvalidInputError, match="is usual"):
+        book.observe(SYDNEY, DUBLIN, 1_500.0)
+    assert book.stats().observed == 121
 
 
 def test_an_outlier_that_keeps_coming_is_believed(book: RttBook, clock: HandClock) -> None:
@@ -342,6 +364,75 @@ async def test_two_that_share_a_store_learn_from_each_other(clock: HandClock) ->
     clock.move(1)
     one.renew()
     assert one.version > 0
+
+
+async def test_what_it_wrote_itself_is_no_news_when_it_comes_back(clock: HandClock) -> None:
+    store = MemoryStore()
+    book, other = RttBook(store.commit, clock=clock), RttBook(store.commit, clock=clock)
+    measure(book, BERLIN, PARIS, 60.0)
+    await book.flush()
+    ((key, ours),) = (await stored(store)).items()
+    clock.move(1)
+    measure(other, SYDNEY, PARIS, 300.0)
+    await other.flush()
+    ((_, theirs),) = (await stored(store)).items()
+    assert [book.accept(key, ours), other.accept(key, ours)] == [False, True]
+    assert [book.accept(key, theirs), book.accept(key, theirs), other.accept(key, theirs)] == [True, False, False]
+
+
+async def test_a_deletion_of_its_own_that_comes_back_late_undoes_nothing(clock: HandClock) -> None:
+    store = MemoryStore()
+    book = RttBook(store.commit, clock=clock)
+    measure(book, BERLIN, PARIS, 60.0)
+    await book.flush()
+    ((key, text),) = (await stored(store)).items()
+    book.forget("paris")
+    await book.flush()
+    measure(book, BERLIN, PARIS, 60.0)
+    assert (book.accept(key, None), book.stats().cells) == (False, 1)
+    clock.move(1)
+    other = text.replace(f"{clock.time - 1:.1f}", f"{clock.time:.1f}")
+    assert (book.accept(key, other), book.accept(key, None), book.stats().cells) == (True, True, 0)  # of another
+
+
+def full_book(write: Write | None, clock: HandClock, regions: int, cells: int) -> RttBook:
+    """A book that was told of so many regions from so many cells each."""
+    book = RttBook(write, clock=clock)
+    for number in range(regions):
+        one = replace(PARIS, region_id=f"r{number}")
+        for cell in range(cells):
+            book.observe(Point(-60.5 + cell // 300, -150.5 + cell % 300), one, 400.0)
+    return book
+
+
+@pytest.mark.parametrize(("regions", "cells"), [(3 * REGIONS_AT_ONCE, 2), (5, CELLS_AT_ONCE // 3), (3, 500)])
+async def test_writing_takes_turns_by_how_much_there_is(clock: HandClock, regions: int, cells: int) -> None:
+    store, commits, turns = MemoryStore(), list[list[str]](), list[int]()
+
+    async def write(documents: Mapping[str, str | None]) -> int:
+        commits.append(list(documents))
+        turns.append(now)
+        return await store.commit(documents)
+
+    book, now = full_book(write, clock, regions, cells), 0
+    flushing = asyncio.create_task(book.flush())
+    while not flushing.done():
+        await asyncio.sleep(0)
+        now += 1
+    assert len(set(turns)) == len(commits)  # in a turn of the loop each
+    assert all(len(c) <= max(1, min(REGIONS_AT_ONCE, CELLS_AT_ONCE // cells)) for c in commits)
+    assert sorted(key for c in commits for key in c) == sorted(await stored(store))
+    assert len(await stored(store)) == regions
+
+
+def test_renewing_takes_turns_by_how_much_there_is(clock: HandClock) -> None:
+    book, turns = full_book(None, clock, 5, CELLS_AT_ONCE // 3), 0
+    clock.move(1)
+    while book.renew():
+        turns += 1
+        clock.move(1)
+    assert turns == 2
+    assert {len(learned.cells) for learned in book.corrections.learned.values()} == {CELLS_AT_ONCE // 3}
 
 
 @pytest.mark.parametrize("text", ["{}", "[1]", "not json", json.dumps({"model": "of last year"})])

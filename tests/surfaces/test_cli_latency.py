@@ -110,6 +110,31 @@ def test_every_problem_is_named_with_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("52.5,13.4,eu-central-1,14,extra", "surplus column: 'extra'"),
+        ("52,5,13.4,eu-central-1,14", "surplus column: '14'"),
+        ("52.5,13.4,eu-central-1,1_00", "rtt_ms: '1_00'"),
+        ("5_2.5,13.4,eu-central-1,14", "latitude: '5_2.5'"),
+        ("52.5,13.4,eu-central-1,١٤", "rtt_ms: '١٤'"),
+    ],
+)
+def test_what_may_be_meant_otherwise_is_refused(tmp_path: Path, line: str, said: str) -> None:
+    path = saved(tmp_path, f"latitude,longitude,region,rtt_ms\n52.5,13.4,eu-west-1,30\n{line}\n")
+    result = run("--measurements", path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"{path}:3: {said} is not allowed")
+
+
+def test_a_header_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, "latitude,longitude,region,rtt_ms, latitude\n52.5,13.4,eu-west-1,30,1\n")
+    result = run("--measurements", path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"{path}:1: latitude: 'latitude,longitude,region,rtt_ms,latitude' is not allowed")
+    assert "each column once" in result.stderr
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "missing: latitude, longitude, region, rtt_ms"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from .latency import CELLS, LatencyModel
 from .model import Point
-from .residuals import MEMORY, Residual, lightest
+from .residuals import LONGEST_MS, MEMORY, Residual, lightest
 
 ROOM = 8
 """Once there are too many cells, one in ``ROOM`` of them goes, so that making room is rare."""
@@ -88,6 +88,7 @@ def _cell(text: str) -> int:
 def _residual(values: Any, now_s: float) -> Residual:
     mean, depth, count, last = values
     found = Residual(float(mean), min(float(depth), MEMORY), int(count), min(float(last), now_s))
-    if not (math.isfinite(found.mean_ms) and found.depth > 0 and found.count > 0 and math.isfinite(found.last_s)):
+    believable = abs(found.mean_ms) <= LONGEST_MS  # which nan is not either
+    if not (believable and found.depth > 0 and found.count > 0 and math.isfinite(found.last_s)):
         raise ValueError(f"{values} is no residual")
     return found

@@ -6,8 +6,10 @@ statistics, not measurements. A zone is a position in ``latency_model().zones``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache, lru_cache
+from operator import mul
 from types import MappingProxyType
 from typing import Any
 
@@ -147,11 +149,35 @@ def _north_american(longitude: float) -> str:
 def _zone_by_city(point: Point) -> int:
     """The zone of the nearest large city's country, cut at the point's own longitude."""
     x, y, z = unit_vector(point)
-    vectors, places = zoned_cities()
-    nearness = [x * a + y * b + z * c for a, b, c in vectors]
-    found = zone_of_country(places[nearness.index(max(nearness))], point.longitude)
-    assert found is not None  # only cities of countries with a zone are asked
-    return found
+    _, found = max((x * a + y * b + z * c, -city) for city, (a, b, c) in _cities_near(*_block_of(point)))
+    zone = zone_of_country(zoned_cities()[1][-found], point.longitude)
+    assert zone is not None  # only cities of countries with a zone are asked
+    return zone
+
+
+_BLOCK = 10
+"""Degrees of latitude and of longitude of the blocks by which cities are looked up."""
+
+
+def _block_of(point: Point) -> tuple[int, int]:
+    """The row and the column of a place's block, from the south pole and the antimeridian."""
+    row, column = int(point.latitude + 90.0) // _BLOCK, int(point.longitude + 180.0) // _BLOCK
+    return min(row, 180 // _BLOCK - 1), min(column, 360 // _BLOCK - 1)
+
+
+@cache
+def _cities_near(row: int, column: int) -> tuple[tuple[int, tuple[float, float, float]], ...]:
+    """The cities that can be the nearest to a place in a block, by their number, with their unit vectors.
+
+    No place of the block is farther from its middle than half its diagonal (on a plane it would be that, here it is
+    less), so the nearest city to a place is at most the whole diagonal farther from the middle than the nearest there.
+    """
+    middle = unit_vector(Point((row + 0.5) * _BLOCK - 90.0, (column + 0.5) * _BLOCK - 180.0))
+    vectors = zoned_cities()[0]
+    nearness = [sum(map(mul, middle, vector)) for vector in vectors]
+    reach = math.acos(min(1.0, max(nearness))) + math.radians(math.hypot(_BLOCK, _BLOCK)) + 1e-6
+    least = math.cos(min(math.pi, reach))
+    return tuple((city, vectors[city]) for city, near in enumerate(nearness) if near >= least)
 
 
 @cache

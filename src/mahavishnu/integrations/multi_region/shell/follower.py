@@ -16,7 +16,8 @@ from mahavishnu.integrations.multi_region.errors import HistoryGoneError, StoreE
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 from mahavishnu.integrations.multi_region.ports.store import Changes, Store
 
-from .registry import Arrival, Registry
+from .region_views import Arrival
+from .registry import Registry
 from .rtt import RTT, RttBook
 from .turns import SLICE, let_go, turn
 
@@ -63,6 +64,8 @@ class Follower:
 
     async def reload(self) -> int:
         """Make memory what the store holds; a revision from which a watch misses nothing. Raises StoreError."""
+        learned = await self._store.load(RTT)
+        await self._learn({key: entry.value for key, entry in learned.entries.items()})
         known = self._registry.revision
         pages = [(prefix, await self._store.load(prefix)) for prefix in self._registry.prefixes]
         if max(page.revision for _, page in pages) < known:
@@ -73,11 +76,9 @@ class Follower:
                 self._accept(key, None, page.revision)
             for key, entry in page.entries.items():
                 self._accept(key, entry.value, entry.revision)
-        for key, entry in (await self._store.load(RTT)).entries.items():
-            self._book.accept(key, entry.value)
         self._registry.reached(max(page.revision for _, page in pages))
         self._changed()
-        return min(page.revision for _, page in pages)
+        return min(learned.revision, *(page.revision for _, page in pages))
 
     async def reread(self, keys: Iterable[str]) -> None:
         """Take over what the store holds under some keys now, without waiting for the watch. Raises StoreError."""
@@ -107,33 +108,45 @@ class Follower:
 
     async def _take(self, changes: Changes) -> None:
         """Take one commit over, all at once: it is read first, in several turns of the loop when it is long."""
+        learned = {key: text for key, text in changes.values.items() if key.startswith(RTT)}
+        news = await self._learn(learned)
+        if learned and not news and len(learned) == len(changes.values):
+            return  # round trips as we wrote them ourselves, every few seconds
         read: list[tuple[str, Document | None, Arrival | None]] = []
+        before: list[object] = []
         for number, (key, text) in enumerate(self._ours(changes.values).items()):
             await turn(number)
             try:
                 read.append((key, *self._read(key, text, changes.revision)))
+                before += self._registry.standing(key)
             except _MISUNDERSTOOD as err:
                 _tell(key, err)
         if len(read) > SLICE:
             await asyncio.sleep(0)  # what comes now must be one turn: nothing else may lengthen it
-        known = self._registry.revisions
-        news = [one for one in read if known.get(one[0], 0) < changes.revision]
-        before = self._registry.standing([key for key, _, _ in news])
-        for key, document, made in news:
+        for key, document, made in read:
             try:
                 self._registry.accept(key, document, changes.revision, made)
             except _MISUNDERSTOOD as err:
                 _tell(key, err)
-        for key, text in changes.values.items():
-            if key.startswith(RTT):
-                self._book.accept(key, text)
         self._changed()
         await let_go(before)
+
+    async def _learn(self, texts: Mapping[str, str | None]) -> bool:
+        """Take over documents of round trips, each in a turn of its own; whether anything in them was new."""
+        news = False
+        for number, (key, text) in enumerate(texts.items()):
+            await turn(number, 1)
+            news |= self._book.accept(key, text)
+        return news
 
     def _read(self, key: str, text: str | None, revision: int) -> tuple[Document | None, Arrival | None]:
         """The document, and the region made ready; nothing of what is known already, as our own changes may be."""
         if text is None or revision <= self._registry.revisions.get(key, 0):
             return None, None
+        for announced in self._registry.announced:
+            ours = announced.get(key)
+            if ours is not None and ours.text == text:
+                return ours.document, ours.made
         document = json.loads(text)
         return document, self._registry.prepare(document) if key.startswith(REGIONS) else None
 

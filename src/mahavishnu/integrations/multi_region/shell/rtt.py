@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -47,12 +47,17 @@ MATTERS_MS = 0.5
 """Corrections are renewed when that of one cell has moved by this much."""
 
 REGIONS_AT_ONCE = 8
-"""How many regions are written or renewed in one go, so that the event loop is held for a few ms at most."""
+CELLS_AT_ONCE = 1_024
+"""How many regions are written or renewed in one go, and fewer where they have more cells than that together: the event
+loop is held for about 2 ms."""
 
 DOUBTS_IN_A_ROW = 5
 """So many outliers running, from one cell to one region, are the new truth."""
 
 _DOUBTED_CELLS = 1_024
+
+REASONS = ("impossible", "outlier")
+"""Why a round trip is not learned from."""
 
 Write = Callable[[Mapping[str, str | None]], Awaitable[object]]
 """Commits documents (None deletes) as one change; ``Store.commit`` is one. Raises a MultiRegionError when it cannot."""
@@ -62,7 +67,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RttStats:
-    """What the book holds (regions, cells of all regions), took, refused by reason, and has not written yet."""
+    """What the book holds (regions, cells of all regions), took, refused by each reason, and has not written yet."""
 
     regions: int
     cells: int
@@ -95,6 +100,7 @@ class RttBook:
         self._stale: dict[str, None] = {}
         self._published_at: float | None = None
         self._doubts: dict[tuple[str, int], int] = {}
+        self._written: dict[str, int] = {}  # by region: the hash of the text that we wrote last
         self._observed = 0
         self._refused: Counter[str] = Counter()
         self._ticker: asyncio.Task[None] | None = None
@@ -108,9 +114,8 @@ class RttBook:
     def stats(self) -> RttStats:
         """Counts, for people and metrics."""
         cells = sum(len(shelf.cells) for shelf in self._shelves.values())
-        return RttStats(
-            len(self._shelves), cells, self._observed, dict(self._refused), len(self._unwritten), self.version
-        )
+        refused = {reason: self._refused[reason] for reason in REASONS}
+        return RttStats(len(self._shelves), cells, self._observed, refused, len(self._unwritten), self.version)
 
     # --- asking -------------------------------------------------------------------------------
 
@@ -132,46 +137,52 @@ class RttBook:
 
     # --- telling ------------------------------------------------------------------------------
 
+    def check(self, location: Point, region: RegionView, ms: float) -> float:
+        """The round trip as a float; learns nothing. What cannot be true is counted, and raises InvalidInputError."""
+        try:
+            return check_rtt(ms, distance_km(location, region.point))
+        except InvalidInputError:
+            self._refused["impossible"] += 1
+            raise
+
     def observe(self, location: Point, region: RegionView, ms: float, country: str | None = None) -> None:
         """Learn from one round trip of ``ms`` between a client at ``location`` (and ``country``) and a region.
 
         Raises InvalidInputError, and learns nothing, when it cannot be true or is an outlier: more than 4 times what is
         usual from there and more than 300 ms above it. The fifth outlier in a row is believed.
         """
-        km = distance_km(location, region.point)
-        try:
-            value = check_rtt(ms, km)
-        except InvalidInputError:
-            self._refused["impossible"] += 1
-            raise
+        value, km = self.check(location, region, ms), distance_km(location, region.point)
         cell, now = cell_of(location.latitude, location.longitude), self._clock.now()
         predicted = self._predicted(km, location, region, country)
-        self._refuse_outlier(value, cell, region.region_id, corrected_ms(km, predicted, self._usual(cell, region)))
+        usual = self._usual_ms(value, km, predicted, cell, region.region_id)
+        self._refuse_outlier(value, cell, region.region_id, usual)
         self._learn(region, cell, value - predicted, now)
         self._observed += 1
         self.renew()
 
-    def accept(self, key: str, text: str | None) -> None:
+    def accept(self, key: str, text: str | None) -> bool:
         """Take over a document from the store, ``rtt/`` and a region's id: when starting, or written by another.
 
         What cannot be read, or was learned against another model, is left aside. None (deleted) is forgotten here too.
+        What we wrote ourselves comes back and is not read again. Returns whether anything was new.
         """
         region_id = key.removeprefix(RTT)
+        if self._written.get(region_id) == hash(text):
+            return False
+        self._written.pop(region_id, None)
         if text is None:
-            self._drop(region_id)
-            return
+            return self._drop(region_id)
         theirs = parse_shelf(text, self._fingerprint, self._clock.now())
         if theirs is None:
             log.warning("stored round trips not used", region=region_id)
-            return
-        ours = self._shelves.get(region_id)
-        if ours is None:
-            self._shelves[region_id] = theirs
-        elif not ours.same_place(theirs) or not ours.merge(theirs):
-            return
-        self._shelves[region_id].shrink(self._most, self._clock.now())
+            return False
+        ours = self._shelves.setdefault(region_id, theirs)
+        if ours is not theirs and not (ours.same_place(theirs) and ours.merge(theirs)):
+            return False
+        ours.shrink(self._most, self._clock.now())
         self._stale[region_id] = None
         self._bound_regions()
+        return True
 
     def follow(self, regions: Mapping[str, RegionView]) -> None:
         """Let go of what was learned of regions that stand elsewhere now; those that are not named are kept.
@@ -195,7 +206,7 @@ class RttBook:
         if self._published_at is not None and now - self._published_at < PUBLISH_EVERY_S:
             return False
         aged = (rid for rid, shelf in self._shelves.items() if now - shelf.renewed_at >= AGE_EVERY_S)
-        turn = list(islice({**self._stale, **dict.fromkeys(aged)}, REGIONS_AT_ONCE))
+        turn = self._in_one_go({**self._stale, **dict.fromkeys(aged)})
         if not turn:
             return False
         self._published_at = now
@@ -213,10 +224,13 @@ class RttBook:
         """Write what has changed, a few regions in each commit; what cannot be written now is kept for later."""
         if self._write is None:
             return
-        waiting = list(self._unwritten)
+        waiting = dict.fromkeys(self._unwritten)
         try:
-            for start in range(0, len(waiting), REGIONS_AT_ONCE):
-                await self._write_some(self._write, waiting[start : start + REGIONS_AT_ONCE])
+            while turn := self._in_one_go(waiting):
+                await self._write_some(self._write, turn)
+                for region_id in turn:
+                    del waiting[region_id]
+                await asyncio.sleep(0)  # not every store takes its time
         except MultiRegionError as err:
             log.warning("round trips not written", regions=len(self._unwritten), error=str(err))
 
@@ -239,6 +253,7 @@ class RttBook:
         documents = {RTT + region_id: self._text(region_id) for region_id in turn}
         for region_id in turn:
             self._unwritten.pop(region_id, None)
+            self._written[region_id] = hash(documents[RTT + region_id])
         try:
             await write(documents)
         except BaseException:  # cancelled ones too: what is not known to be written is written again
@@ -247,6 +262,17 @@ class RttBook:
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _in_one_go(self, waiting: Iterable[str]) -> list[str]:
+        """The first of some regions, as many as are worked on in one turn of the loop; one at least."""
+        turn, cells = list[str](), 0
+        for region_id in islice(waiting, REGIONS_AT_ONCE):
+            shelf = self._shelves.get(region_id)
+            cells += 0 if shelf is None else len(shelf.cells)
+            if turn and cells > CELLS_AT_ONCE:
+                break
+            turn.append(region_id)
+        return turn
+
     def _predicted(self, km: float, location: Point, region: RegionView, country: str | None) -> float:
         region_zone = zone_of_region(region.point, region.country)
         return self.model.estimate_ms(km, zone_of_client(location, country), region_zone)
@@ -254,11 +280,17 @@ class RttBook:
     def _zone_name(self, region: RegionView) -> str:
         return self.model.zones[zone_of_region(region.point, region.country)]
 
-    def _usual(self, cell: int, region: RegionView) -> float:
-        """How far from the prediction round trips usually are: by the cell's own history, or else its neighbours'."""
-        shelf = self._shelves.get(region.region_id)
+    def _usual_ms(self, ms: float, km: float, predicted_ms: float, cell: int, region_id: str) -> float:
+        """The round trip that is usual by the cell's own history, or else by its neighbours'.
+
+        Or less, where ``ms`` is no outlier beside the least that can be: what neighbours say takes time to sum up.
+        """
+        shelf, learned = self._shelves.get(region_id), self.corrections.learned.get(region_id)
         own = shelf.cells.get(cell) if shelf is not None else None
-        return own.mean_ms if own is not None else self.corrections.correction_ms(cell, region.region_id)
+        if own is not None or learned is None:
+            return corrected_ms(km, predicted_ms, 0.0 if own is None else own.mean_ms)
+        least = corrected_ms(km, predicted_ms, learned.lowest_ms)
+        return corrected_ms(km, predicted_ms, learned.correction_ms(cell)) if is_outlier(ms, least) else least
 
     def _refuse_outlier(self, ms: float, cell: int, region_id: str, usual_ms: float) -> None:
         key = region_id, cell
@@ -293,9 +325,13 @@ class RttBook:
         while len(self._shelves) > REGIONS:
             self.forget(next(iter(self._shelves)))
 
-    def _drop(self, region_id: str) -> None:
-        if self._shelves.pop(region_id, None) is not None:
-            self._stale[region_id] = None
+    def _drop(self, region_id: str) -> bool:
+        """Let go of a region; whether anything was known of it."""
+        self._written.pop(region_id, None)
+        if self._shelves.pop(region_id, None) is None:
+            return False
+        self._stale[region_id] = None
+        return True
 
     def _publish(self, turn: list[str], monotonic_s: float) -> None:
         now, changed, gone = self._clock.now(), dict[str, Learned](), list[str]()

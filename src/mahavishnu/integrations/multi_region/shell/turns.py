@@ -7,6 +7,9 @@ import asyncio
 SLICE = 20
 """Things done in one turn: regions take up to 0.1 ms each to check, to compare or to write down."""
 
+MANY = 20 * SLICE
+"""Things done in one turn that take some µs each."""
+
 
 async def turn(number: int, most: int = SLICE) -> None:
     """Called before each thing with its number, from 0: lets other tasks run before each ``most``-th but the first.

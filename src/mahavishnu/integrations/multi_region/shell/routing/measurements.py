@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mahavishnu.integrations.multi_region.core.geo import distance_km
 from mahavishnu.integrations.multi_region.core.model import Point
-from mahavishnu.integrations.multi_region.core.residuals import check_rtt
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 from mahavishnu.integrations.multi_region.shell.region_source import RegionSource
+from mahavishnu.integrations.multi_region.shell.turns import turn
 
 from .contexts import ContextReader
 
@@ -39,27 +38,46 @@ class Measurements:
         """
         self._manager.get_region(region)
         given = {"user_location": location, "country": country}
-        request = self._contexts.parse({key: value for key, value in given.items() if value is not None})
-        if request.location is None:
-            raise InvalidInputError("location", location, "an object with latitude and longitude, in degrees")
-        return Measured(request.location, request.country, region, ms)
+        try:
+            request, place = self._contexts.read({key: value for key, value in given.items() if value is not None})
+        except InvalidInputError as err:
+            raise _as_here(err) from err
+        if place is None:
+            raise InvalidInputError("location", location, _PLACE)
+        return Measured(place, request.country, region, ms)
 
     def check(self, measured: Measured) -> None:
         """Raises InvalidInputError for a round trip that cannot be true; learns nothing."""
         view = self._manager.snapshot().regions[measured.region_id]
-        check_rtt(measured.ms, distance_km(measured.place, view.point))
+        self._manager.round_trips.check(measured.place, view, measured.ms)
 
     def learn(self, measured: Measured) -> None:
         """Learn from it. Raises InvalidInputError when it cannot be true, or must happen again to be believed."""
         view = self._manager.snapshot().regions[measured.region_id]
         self._manager.round_trips.observe(measured.place, view, measured.ms, measured.country)
 
-    def learn_all(self, measured: Iterable[Measured]) -> int:
-        """Learn from all of them; how many were doubted, and not learned from."""
-        doubted = 0
-        for one in measured:
+    async def learn_all(self, measured: Iterable[Measured]) -> tuple[int, int]:
+        """Learn from all of them, in several turns of the loop; how many it learned from, and how many it doubted.
+
+        Those to a region that is removed meanwhile are neither.
+        """
+        learned = doubted = 0
+        for number, one in enumerate(measured):
+            await turn(number)
+            if one.region_id not in self._manager.snapshot().regions:
+                continue
             try:
                 self.learn(one)
+                learned += 1
             except InvalidInputError:
                 doubted += 1
-        return doubted
+        return learned, doubted
+
+
+_PLACE = "an object with latitude and longitude, in degrees; or leave it out and give a country"
+
+
+def _as_here(error: InvalidInputError) -> InvalidInputError:
+    """The error with the field as callers name it, who know of no request."""
+    field = error.field.removeprefix("request_context.").replace("user_location", "location")
+    return InvalidInputError(field, error.value, _PLACE if field == "location" else error.allowed)

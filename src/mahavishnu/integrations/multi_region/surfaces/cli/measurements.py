@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from mahavishnu.integrations.multi_region.core.geo import check_point, distance_km
 from mahavishnu.integrations.multi_region.core.model import Point
@@ -58,6 +59,15 @@ class Measurements:
 
 
 @dataclass(frozen=True, slots=True)
+class _Record:
+    """What a file says by column, the line on which that ends, and what is beyond the columns that the header names."""
+
+    line: int
+    values: Mapping[str, str]
+    surplus: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Row:
     point: Point
     country: str | None
@@ -93,8 +103,8 @@ def read_measurements(path: Path, own: Mapping[str, Site]) -> Measurements:
     return Measurements(len(rows), able, len(clients) - len(able), sites)
 
 
-def _records(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Each record with the line on which it ends. Raises MeasurementFileError."""
+def _records(path: Path) -> list[_Record]:
+    """Each record. Raises MeasurementFileError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = file.read(MOST_CHARS + 1)
@@ -108,12 +118,21 @@ def _records(path: Path) -> list[tuple[int, dict[str, str]]]:
         header = [name.strip() for name in reader.fieldnames or ()]
         _check_header(path, header)
         reader.fieldnames = header
-        return [(reader.line_num, {k: v or "" for k, v in record.items() if k}) for record in reader]
+        return [_record(reader.line_num, record) for record in reader]
     except csv.Error as err:
         raise _unreadable(path, reader.line_num, "this line", f"CSV ({err})") from err
 
 
+def _record(line: int, record: Mapping[str | None, Any]) -> _Record:
+    """A record as ``csv`` reads it: what is beyond the header is a list under None, what is missing is None."""
+    return _Record(line, {k: v or "" for k, v in record.items() if k}, tuple(record.get(None, ())))
+
+
 def _check_header(path: Path, header: list[str]) -> None:
+    twice = next((name for at, name in enumerate(header) if name and name in header[:at]), None)
+    if twice is not None:
+        allowed = f"a header that names each column once; {twice!r} stands there {header.count(twice)} times"
+        raise MeasurementFileError(str(path), [WorldProblem(1, twice, ",".join(header), allowed)])
     missing = [name for name in NEEDED if name not in header]
     if missing:
         allowed = f"a header that names {', '.join(NEEDED)} and perhaps {COUNTRY}; missing: {', '.join(missing)}"
@@ -124,33 +143,39 @@ def _unreadable(path: Path, line: int, found: str, allowed: str) -> MeasurementF
     return MeasurementFileError(str(path), [WorldProblem(line, "file", found, allowed)])
 
 
-def _rows(
-    records: list[tuple[int, dict[str, str]]], sites: dict[str, Site], problems: list[WorldProblem]
-) -> Iterator[_Row]:
+def _rows(records: list[_Record], sites: dict[str, Site], problems: list[WorldProblem]) -> Iterator[_Row]:
     """The records that say what they must; what is wrong with the others goes into ``problems``."""
-    for line, record in records:
+    for record in records:
         if len(problems) >= MOST_PROBLEMS:
             return
         try:
             yield _row(record, sites)
         except InvalidInputError as err:
-            problems.append(WorldProblem(line, err.field, err.value, err.allowed))
+            problems.append(WorldProblem(record.line, err.field, err.value, err.allowed))
 
 
-def _row(record: Mapping[str, str], sites: dict[str, Site]) -> _Row:
-    point = check_point(_number(record, "latitude"), _number(record, "longitude"))
-    region = record["region"].strip()
+def _row(record: _Record, sites: dict[str, Site]) -> _Row:
+    values = record.values
+    if record.surplus:
+        allowed = "as many values as the header names columns; one that holds a comma stands in quotes"
+        raise InvalidInputError("surplus column", ",".join(record.surplus), allowed)
+    point = check_point(_number(values, "latitude"), _number(values, "longitude"))
+    region = values["region"].strip()
     site = sites.get(region) or sites.setdefault(region, _from_catalog(region, sites))
-    ms = check_rtt(_number(record, "rtt_ms"), distance_km(point, site.point), "rtt_ms")
-    return _Row(point, _country(record), region, ms)
+    ms = check_rtt(_number(values, "rtt_ms"), distance_km(point, site.point), "rtt_ms")
+    return _Row(point, _country(values), region, ms)
 
 
 def _number(record: Mapping[str, str], name: str) -> float | str:
-    """The number in a column; its text where it is none, for the error to show."""
+    """The number in a column; its text where it is none, for the error to show.
+
+    Python reads more as a number than other programs do: ``1_00``, and digits of other scripts.
+    """
+    text = record[name]
     try:
-        return float(record[name])
+        return float(text) if text.isascii() and "_" not in text else text
     except ValueError:
-        return record[name]
+        return text
 
 
 def _country(record: Mapping[str, str]) -> str | None:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from mahavishnu.integrations.multi_region.core.failover import FailoverStrategy
-from mahavishnu.integrations.multi_region.core.model import parse_enum
+from mahavishnu.integrations.multi_region.core.figures import DAY_S
 from mahavishnu.integrations.multi_region.core.overrides import BreakGlass
 from mahavishnu.integrations.multi_region.core.residuals import LONGEST_MS
 from mahavishnu.integrations.multi_region.core.safety import LIFTABLE
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 from mahavishnu.integrations.multi_region.surfaces.world import kinds
 
-from .bodies import Body
+from .bodies import Body, SaidBy
 
-_DAY_S = 86_400
 _Rule = Annotated[
     str,
     AfterValidator(lambda name: name.strip().lower()),
     WithJsonSchema({"type": "string", "enum": sorted(LIFTABLE)}),
 ]
-_Strategy = Annotated[
-    FailoverStrategy,
-    PlainValidator(lambda value: parse_enum(FailoverStrategy, value, "strategy")),
-    WithJsonSchema({"type": "string", "enum": list(FailoverStrategy)}),
-]
+_Strategy = Annotated[FailoverStrategy, kinds.member(FailoverStrategy)]
 
 
 class OverrideBody(Body):
@@ -34,7 +31,7 @@ class OverrideBody(Body):
 
     rule: _Rule = Field(description="The rule that a refusal named.")
     reason: kinds.Name = Field(description="Why it must be lifted.")
-    expires_in_s: float = Field(gt=0, le=_DAY_S, description="Seconds for which it holds.")
+    expires_in_s: float = Field(gt=0, le=DAY_S, description="Seconds for which it holds.")
 
     def break_glass(self, by: str, clock: Clock) -> BreakGlass:
         """The override, checked. Raises InvalidInputError."""
@@ -42,19 +39,14 @@ class OverrideBody(Body):
         return BreakGlass.parse(self.rule, by, self.reason, now + self.expires_in_s, now)
 
 
-class WhyBody(Body):
+class WhyBody(SaidBy):
     """Why something is done."""
 
     reason: kinds.OptionalName = Field(None, description="For the log.")
-    by: kinds.OptionalName = Field(None, description="Who asked for it, if not the caller; the log names both.")
-
-    def actor(self, caller: str) -> str:
-        """Who is named in the log: never only whom the body names."""
-        return caller if self.by is None else f"{self.by} ({caller})"
 
 
 class MustSayWhyBody(WhyBody):
-    """The same, and the reason may not be left out."""
+    """Why something is done that nobody may do without a reason."""
 
     reason: kinds.Name = Field(description="For the log.")
 
@@ -110,9 +102,24 @@ class RttBody(Body):
     country: kinds.Country = Field(None, description="ISO 3166-1 alpha-2 of the client.")
 
 
-class ObservationsBody(Body):
-    """What data planes and callers have seen; all of it is counted, or none."""
+MOST_OBSERVED: Mapping[str, int] = MappingProxyType({"outcomes": 5_000, "loads": 2_000, "rtts": 2_000})
+"""How much one report may list: some 0.2 s of work, in many turns of the event loop."""
 
-    outcomes: list[OutcomeBody] = Field(default_factory=list, description="Requests, in the order in which they ended.")
-    loads: list[LoadBody] = Field(default_factory=list, description="Loads now.")
-    rtts: list[RttBody] = Field(default_factory=list, description="Round trips, in the order in which they were taken.")
+
+class ObservationsBody(Body):
+    """What data planes and callers have seen. All of it is counted or, where something is not allowed, none.
+
+    What is told of a region that is removed meanwhile is left out; the answer has the counts.
+    """
+
+    outcomes: list[OutcomeBody] = Field(
+        default_factory=list,
+        max_length=MOST_OBSERVED["outcomes"],
+        description="Requests, in the order in which they ended.",
+    )
+    loads: list[LoadBody] = Field(default_factory=list, max_length=MOST_OBSERVED["loads"], description="Loads now.")
+    rtts: list[RttBody] = Field(
+        default_factory=list,
+        max_length=MOST_OBSERVED["rtts"],
+        description="Round trips, in the order in which they were taken.",
+    )
