@@ -101,6 +101,7 @@ class Cost:
 
 
 Route = Callable[[Context, Any], Awaitable[object]]
+Ask = Callable[[RegionAwareRouter], Route]
 
 
 async def mean_us(route: Route, contexts: Sequence[Context], strategy: Any = LATENCY) -> float:
@@ -175,18 +176,43 @@ async def other_requests() -> list[list[str]]:
     bare = await mean_us(nothing, clients(CLIENTS))
     rows = []
     few, many = RegionAwareRouter(managed(100)), RegionAwareRouter(managed(1_000))
-    asked: list[tuple[str, Context, Any]] = [
-        ("strategy as text", {}, "latency_based"),
-        ("under GDPR", {"compliance_requirements": ["gdpr"]}, LATENCY),
-        ("country given", {"country": "DE"}, LATENCY),
-        ("current region given", {"current_region": "region-1"}, LATENCY),
-        *((strategy.value, {}, strategy) for strategy in RoutingStrategy if strategy is not LATENCY),
+    asked: list[tuple[str, Context, Any, Ask]] = [
+        ("its estimate read", {}, LATENCY, with_estimate),
+        ("three candidates read", {}, LATENCY, with_candidates),
+        ("strategy as text", {}, "latency_based", plainly),
+        ("under GDPR", {"compliance_requirements": ["gdpr"]}, LATENCY, plainly),
+        ("country given", {"country": "DE"}, LATENCY, plainly),
+        ("current region given", {"current_region": "region-1"}, LATENCY, plainly),
+        *((strategy.value, {}, strategy, plainly) for strategy in RoutingStrategy if strategy is not LATENCY),
     ]
-    for name, more, strategy in asked:
+    for name, more, strategy, ask in asked:
         contexts = clients(CLIENTS // 5, **more)
-        costs = [await cost(router.route_request, contexts, strategy) for router in (few, many)]
+        costs = [await cost(ask(router), contexts, strategy) for router in (few, many)]
         rows.append([name, f"{costs[0].mean / bare:.0f} x", *(f"{us:.2f}" for c in costs for us in (c.p50, c.p99))])
     return rows
+
+
+def plainly(router: RegionAwareRouter) -> Route:
+    """A decision, of which nothing more is read."""
+    return router.route_request
+
+
+def with_estimate(router: RegionAwareRouter) -> Route:
+    """A decision, and the round trip that it says to expect."""
+
+    async def route(context: Context, strategy: Any) -> str:
+        return (await router.route_request(context, strategy)).estimate
+
+    return route
+
+
+def with_candidates(router: RegionAwareRouter) -> Route:
+    """A decision, and the three best regions with the round trip to expect to each."""
+
+    async def route(context: Context, strategy: Any) -> object:
+        return (await router.route_request(context, strategy, 3)).candidates
+
+    return route
 
 
 async def changes() -> list[list[str]]:

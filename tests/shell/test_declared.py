@@ -11,7 +11,6 @@ from itertools import pairwise
 import pytest
 
 from mahavishnu.integrations.multi_region.core.deployment import State
-from mahavishnu.integrations.multi_region.core.failover import waiting_services
 from mahavishnu.integrations.multi_region.core.model import (
     DeploymentSpec,
     DeploymentType,
@@ -19,6 +18,7 @@ from mahavishnu.integrations.multi_region.core.model import (
     RoutingStrategy,
     Service,
 )
+from mahavishnu.integrations.multi_region.core.recovery import waiting_services
 from mahavishnu.integrations.multi_region.errors import NoEligibleRegionError, UnknownServiceError
 from mahavishnu.integrations.multi_region.ports.executor import ScriptedExecutor
 from mahavishnu.integrations.multi_region.ports.store import MemoryStore

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from mahavishnu.integrations.multi_region.adapters.stores.sqlite import SqliteStore
+from mahavishnu.integrations.multi_region.core.edges import EdgeSpec
 from mahavishnu.integrations.multi_region.core.events import EventKind
 from mahavishnu.integrations.multi_region.core.intent import ChangeKind, region_document
-from mahavishnu.integrations.multi_region.core.model import Phase, SafetyLimits
+from mahavishnu.integrations.multi_region.core.model import Phase, Point, SafetyLimits
 from mahavishnu.integrations.multi_region.errors import (
     DuplicateRegionError,
     InvalidInputError,
@@ -175,6 +176,29 @@ async def test_services_and_policies_name_what_is_there() -> None:
         with pytest.raises(UnknownServiceError):
             await stage.manager.remove_service("api")
         assert not stage.manager.services and not stage.manager.policies
+
+
+@pytest.mark.parametrize("bad", ["web~eu", "", "a b\n", "a/b"])
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("services.name", lambda m, bad: m.put_service(service(bad))),
+        ("services.name", lambda m, bad: m.apply(world("a", services=[service(bad)]))),
+        ("policy_id", lambda m, bad: m.put_policy(policy(bad))),
+        ("policy_id", lambda m, bad: m.apply(world("a", policies=[policy(bad)]))),
+        ("edge_id", lambda m, bad: m.put_edge(EdgeSpec(bad, Point(0, 0)))),
+    ],
+)
+async def test_what_has_a_name_that_is_none_is_not_declared(
+    field: str, change: Callable[[RegionManager, str], Awaitable[Any]], bad: str
+) -> None:
+    async with Stage.of("a", probed=False) as stage:
+        events = len(stage.events)
+        with pytest.raises(InvalidInputError) as refused:
+            await change(stage.manager, bad)
+        assert (refused.value.field, refused.value.value) == (field, bad)
+        assert len(stage.events) == events
+        assert not stage.manager.services and not stage.manager.policies and not stage.manager.edges
 
 
 EU, US = "eu-west-1", "us-east-1"

@@ -234,3 +234,87 @@ def test_a_store_that_was_put_back_is_believed() -> None:
     registry.accept("regions/a", document("a", name="restored"), 10)
     assert registry.regions["a"].name == "restored"
     assert registry.revision == 10
+
+
+# --- loads, of which many are told at once -------------------------------------------------------
+
+
+def test_a_load_is_in_the_next_fleet_and_fleets_that_were_handed_out_keep_theirs() -> None:
+    registry = registry_of("a", "b")
+    before = registry.fleet()
+    registry.observe_load("a", 7.0)
+    assert registry.regions["a"].current_capacity == 7.0
+    after = registry.fleet()
+    assert (before.regions["a"].load, after.regions["a"].load) == (0, 7.0)
+    assert after.regions["b"] is before.regions["b"]
+    assert after.generation > before.generation
+
+
+def test_a_load_that_is_the_same_is_no_change() -> None:
+    registry = registry_of("a")
+    registry.observe_load("a", 7.0)
+    before = registry.fleet()
+    registry.observe_load("a", 7.0)
+    assert registry.fleet() is before
+
+
+def test_a_load_hides_no_other_change_of_the_region() -> None:
+    for first in (True, False):
+        registry = registry_of("a")
+        registry.fleet()
+        if first:
+            registry.observe_load("a", 7.0)
+        registry.regions["a"].name = "new"
+        registry.observe_load("a", 8.0)
+        view = registry.fleet().regions["a"]
+        assert (view.load, view.name) == (8.0, "new")
+
+
+def test_a_load_of_a_region_that_went_or_came_is_not_in_the_way() -> None:
+    registry = registry_of("a", "b")
+    registry.fleet()
+    registry.observe_load("a", 7.0)
+    del registry.regions["a"]
+    registry.regions["c"] = region("c")
+    registry.observe_load("c", 9.0)
+    assert {name: view.load for name, view in registry.fleet().regions.items()} == {"b": 0, "c": 9.0}
+
+
+def test_a_load_is_seen_by_every_registry_that_holds_the_region() -> None:
+    one, other = registry_of("a"), registry_of()
+    other.regions["a"] = one.regions["a"]
+    assert (one.fleet().regions["a"].load, other.fleet().regions["a"].load) == (0, 0)
+    one.observe_load("a", 7.0)
+    assert (one.fleet().regions["a"].load, other.fleet().regions["a"].load) == (7.0, 7.0)
+
+
+def test_a_load_counts_for_a_region_that_was_made_ready_before_and_one_that_was_let_in_after() -> None:
+    registry = registry_of()
+    registry.accept("regions/a", document("a"), 1)
+    registry.fleet()
+    made = registry.prepare(document("a", name="new"))
+    registry.observe_load("a", 7.0)
+    registry.accept("regions/a", document("a", name="new"), 2, made)
+    view = registry.fleet().regions["a"]
+    assert (view.load, view.name, registry.regions["a"].current_capacity) == (7.0, "new", 7.0)
+    registry.observe_load("a", 8.0)
+    assert registry.fleet().regions["a"].load == 8.0
+
+
+def test_a_load_is_seen_when_other_regions_come() -> None:
+    registry = registry_of("a", "b")
+    registry.fleet()
+    registry.observe_load("a", 7.0)
+    registry.regions["c"] = region("c")
+    assert {name: view.load for name, view in registry.fleet().regions.items()} == {"a": 7.0, "b": 0, "c": 0}
+
+
+def test_a_region_made_ready_from_a_declaration_that_another_replaced_is_made_anew() -> None:
+    registry = registry_of()
+    registry.accept("regions/a", document("a"), 1)
+    registry.observe_load("a", 7.0)
+    made = registry.prepare(document("a", name="new"))
+    registry.accept("regions/a", document("a", current_capacity=5), 2)
+    registry.accept("regions/a", document("a", name="new"), 3, made)
+    view = registry.fleet().regions["a"]
+    assert (view.load, view.name) == (0, "new")  # it declares that there is none, after five were declared

@@ -7,10 +7,12 @@ from typing import Any
 
 from hypothesis import given, settings, strategies as st
 
-from mahavishnu.integrations.multi_region.core.model import RoutingStrategy
+from mahavishnu.integrations.multi_region.core.model import Point, RegionView, RoutingStrategy
+from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.core.routing import RoutingDecision
 from mahavishnu.integrations.multi_region.errors import NoEligibleRegionError
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
+from mahavishnu.integrations.multi_region.shell.rtt import RttBook
 from tests.shell.random_worlds import Reference, StagedManager, change, random_context, random_corrections, random_fleet
 
 dice = st.integers(0, 2**32).map(Random)
@@ -99,3 +101,39 @@ def test_candidates_are_the_best_of_all_regions_with_their_estimates(dice: Rando
     change(dice, manager)  # what a decision names is what it was made from
     for found, candidates, context in made:
         assert found.candidates == candidates, context
+
+
+class NotingBook(RttBook):
+    """Notes of which regions it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def estimate_ms(
+        self,
+        location: Point,
+        region: RegionView,
+        country: str | None = None,
+        corrections: Corrections | None = None,
+    ) -> float:
+        self.asked.append(region.region_id)
+        return super().estimate_ms(location, region, country, corrections)
+
+
+@settings(max_examples=60, deadline=None)
+@given(dice)
+def test_what_a_decision_says_of_its_own_region_looks_at_no_other(dice: Random) -> None:
+    manager = StagedManager(random_fleet(dice, most=40))
+    manager.round_trips = book = NotingBook()
+    router = manager.router()
+    for _ in range(25):
+        context, strategy = random_context(dice, manager.snapshot()), dice.choice(STRATEGIES)
+        found = answer(router.route, {k: v for k, v in context.items() if k != "data_id"}, strategy)
+        if isinstance(found, str):
+            continue
+        book.asked.clear()
+        ms, (sole,) = found.estimate_ms, found.candidates
+        assert set(book.asked) <= {found.selected_region}
+        assert (sole.region_id, sole.endpoint, sole.estimate_ms) == (found.selected_region, found.endpoint, ms)
+        assert found.estimates(*found.told.order)[0] == ms  # the full order comes to the same

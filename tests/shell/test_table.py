@@ -35,6 +35,7 @@ from mahavishnu.integrations.multi_region.shell.routing.parts import Part, indic
 from mahavishnu.integrations.multi_region.shell.routing.sites import FINER, HALF_WAY_KM, Sites
 from mahavishnu.integrations.multi_region.shell.routing.table import MAX_ENTRIES, MAX_LOG, PLAIN, RoutingTable
 from mahavishnu.integrations.multi_region.shell.routing.tally import MAX_KINDS, Tally
+from mahavishnu.integrations.multi_region.shell.view_copies import with_load
 from mahavishnu.integrations.multi_region.testing.builders import fleet, policy, service, view
 from tests.shell.random_worlds import StagedManager
 
@@ -122,6 +123,57 @@ def test_regions_that_a_policy_prefers_hold_the_others_back_only_while_one_of_th
     for phase, expected in ((Phase.HEALTHY, "us-east-1"), (Phase.DOWN, "eu-central-1"), (Phase.HEALTHY, "us-east-1")):
         follow(table, replace(table.views[2], phase=phase))
         assert selected(table, request=asked) == expected
+
+
+@pytest.mark.parametrize("request_", [PLAIN, GDPR])
+def test_a_load_that_fills_a_region_takes_it_out_and_one_that_leaves_room_puts_it_back(request_: Request) -> None:
+    table = table_of(view("eu-west-1", compliance=["gdpr"]), view("eu-central-1", compliance=["gdpr"]))
+    limit = table.views[1].max_capacity
+    for load, expected in ((0.5, "eu-central-1"), (1.0, "eu-west-1"), (2.0, "eu-west-1"), (0.9, "eu-central-1")):
+        follow(table, with_load(table.views[1], load * limit))
+        assert selected(table, request=request_) == expected
+
+
+@pytest.mark.parametrize("request_", [PLAIN, GDPR])
+def test_of_regions_at_one_place_that_are_equally_well_the_one_with_more_room_is_chosen(request_: Request) -> None:
+    first, other = view("a", compliance=["gdpr"]), view("b", compliance=["gdpr"])
+    table = table_of(first, replace(other, point=first.point, country=first.country))
+    for loads, expected in (((5.0, 4.0), "b"), ((3.0, 4.0), "a"), ((3.0, 2.0), "b")):
+        follow(table, *(with_load(one, load) for one, load in zip(table.views, loads, strict=True)))
+        assert selected(table, request=request_) == expected
+        assert part_of(table, request_).winner(RoutingStrategy.CAPACITY_BASED) == table.ids.index(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_what_is_known_of_regions_when_others_come_and_go_is_what_a_new_table_would_find(dice: Random) -> None:
+    names, asked = ["a", "b", "c", "d", "e"], (PLAIN, GDPR, Request(service="api"))
+    eu = service("api", policy="eu")
+    table = RoutingTable(fleet(*names, services=[replace(eu, policy=None)]), latency_model(), NOTHING)
+    for step in range(12):
+        for request in dice.sample(asked, dice.randrange(len(asked) + 1)):
+            table.entry(request)
+        among = dice.sample(names, dice.randrange(1, len(names) + 1))
+        regions = {name: table.fleet.regions.get(name, view(name)) for name in among}
+        changed = dice.choice(among)
+        regions[changed] = dice.choice(
+            [
+                view(changed, compliance=["gdpr"]),
+                replace(regions[changed], phase=dice.choice(list(Phase))),
+                with_load(regions[changed], dice.choice([0.0, 50.0, 1e9])),
+            ]
+        )
+        ruled = PolicyView.of(policy("eu", allow=dice.sample(names, 2), require=["gdpr"][: step % 2]))
+        level = replace(ruled, locality_level=dice.choice([LocalityLevel.PREFERRED, LocalityLevel.STRICT]))
+        after = replace(table.fleet, regions=MappingProxyType(regions))
+        if dice.random() < 0.5:
+            after = replace(after, policies=MappingProxyType({"eu": level}), services=MappingProxyType({"api": eu}))
+        table.follow(after, NOTHING)
+        fresh = RoutingTable(after, latency_model(), NOTHING)
+        for request in dice.sample(asked, dice.randrange(len(asked) + 1)):
+            ours, theirs = table.entry(request), fresh.entry(request)
+            assert (ours.tiers, ours.leaning, ours.needs) == (theirs.tiers, theirs.leaning, theirs.needs)
+            assert (ours.whole.masks, ours.whole.chosen) == (theirs.whole.masks, theirs.whole.chosen)
 
 
 def test_a_region_that_comes_does_not_hide_that_another_went_down_before() -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
-from mahavishnu.integrations.multi_region.core.carrying import (
-    check_edges,
-    check_hosts,
-    edge_document,
-    edge_key,
+from mahavishnu.integrations.multi_region.core.edges import EDGES, EdgeSpec, check_edges, edge_document
+from mahavishnu.integrations.multi_region.core.elder_ids import (
+    elder_ids,
+    policy_as_declared,
+    service_as_declared,
+    world_as_declared,
 )
-from mahavishnu.integrations.multi_region.core.edges import EDGES, EdgeSpec
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
 from mahavishnu.integrations.multi_region.core.facts import Facts
 from mahavishnu.integrations.multi_region.core.intent import (
@@ -31,6 +32,7 @@ from mahavishnu.integrations.multi_region.core.intent import (
     check_world,
     completed,
     difference,
+    edge_key,
     policy_document,
     policy_key,
     region_document,
@@ -39,6 +41,7 @@ from mahavishnu.integrations.multi_region.core.intent import (
     service_key,
 )
 from mahavishnu.integrations.multi_region.core.model import DataPlacementPolicy, Fleet, Region, Service
+from mahavishnu.integrations.multi_region.core.routes import check_hosts
 from mahavishnu.integrations.multi_region.core.safety import Rule, emptied_services
 from mahavishnu.integrations.multi_region.core.targets import TargetRules, check_target, target_url
 from mahavishnu.integrations.multi_region.core.validation import validate_region
@@ -58,8 +61,9 @@ from mahavishnu.integrations.multi_region.facts.law import catalog_facts, facts_
 from mahavishnu.integrations.multi_region.ports.clock import Clock
 
 from .journal import Journal
-from .registry import Arrival, Registry
-from .turns import SLICE, let_go, turn
+from .region_views import Arrival
+from .registry import Announced, Registry
+from .turns import MANY, let_go, turn
 
 ATTEMPTS = 5
 """How often a world is compared anew when others declare something meanwhile."""
@@ -130,7 +134,8 @@ class Intentions:
 
     async def put_service(self, service: Service, actor: str) -> None:
         """Declare or replace one service."""
-        check_service(service, self._registry.regions, self._registry.policies)
+        service = service_as_declared(service, elder_ids(self._registry.policies))
+        check_service(service, self._registry.regions, self._registry.policies, self._registry.documents)
         check_hosts((self._registry.services | {service.name: service}).values())
         await self._replace({service_key(service.name): service_document(service)}, actor)
 
@@ -142,7 +147,8 @@ class Intentions:
 
     async def put_policy(self, policy: DataPlacementPolicy, actor: str) -> None:
         """Register or replace one policy."""
-        check_policy(policy, known_region_ids(self._registry.regions))
+        policy = policy_as_declared(policy, elder_ids(self._registry.policies))
+        check_policy(policy, known_region_ids(self._registry.regions), self._registry.documents)
         views = self._registry.fleet().regions
         self._check_rules(policy, {region_id: view.facts for region_id, view in views.items()})
         await self._replace({policy_key(policy.policy_id): policy_document(policy)}, actor)
@@ -169,12 +175,16 @@ class Intentions:
             made = await self._made(changes)
             await self._refuse_emptied(changes, made)
             values, events = await self._written(changes, actor)
+            before = await self._standing(changes)
             if self._declared_at() == began:
                 break
         else:
             raise StaleRevisionError("what is declared", began, self._declared_at())
         if changes and not dry_run:
-            await self._take_over(changes, await self._record(changes, values, events), made)
+            with self._announced(changes, values, made):
+                revision = await self._record(changes, values, events)
+            self._take_over(changes, revision, made)
+            await let_go(before)
         return changes
 
     async def _wanted(self, world: World) -> dict[str, Document]:
@@ -186,7 +196,8 @@ class Intentions:
             self._check(region, facts)
             facts[region.region_id] = facts_of(region)
             documents[region_key(region.region_id)] = region_document(region)
-        check_world(world, known_region_ids(()))
+        world = world_as_declared(world, self._registry.policies)
+        check_world(world, known_region_ids(()), self._registry.documents)
         check_edges(world.edges, places.countries())
         documents |= replace(world, regions=()).documents()
         for number, policy in enumerate(world.policies):
@@ -227,7 +238,7 @@ class Intentions:
         made = await self._made(changes)
         await self._refuse_emptied(changes, made)
         if changes:
-            await self._take_over(changes, await self._write(changes, actor), made)
+            self._take_over(changes, await self._write(changes, actor), made)
 
     async def _refuse_emptied(self, changes: list[Change], made: Mapping[str, Arrival]) -> None:
         """Refuse what would leave a service, that some region may serve by law now, with none (L9)."""
@@ -238,17 +249,14 @@ class Intentions:
             raise RefusedError(Rule.EMPTY_SERVICE, f"after this change, no region could serve {name}")
 
     async def _after(self, fleet: Fleet, changes: list[Change], made: Mapping[str, Arrival]) -> Fleet:
-        """The fleet as the changes declare it; what they do not touch is not made anew, which takes time."""
+        """The fleet as the changes declare it; regions are looked at as they were made ready."""
         trial = Registry(self._registry.limits, self._clock.now)
         for number, change in enumerate(changes):
-            if number and number % SLICE == 0:
-                trial.fleet()  # the views of these, now: of all together they take long
             await turn(number)
-            if change.key in made:
-                trial.regions[made[change.key].region.region_id] = made[change.key].region
-            elif change.after is not None:
+            if change.after is not None and change.key not in made:
                 trial.accept(change.key, change.after, 1)
         tried, gone = trial.fleet(), {change.key for change in changes if change.after is None}
+        arrived = {arrival.region.region_id: arrival.view for arrival in made.values()}
 
         def changed(before: Mapping[str, T], after: Mapping[str, T], prefix: str) -> Mapping[str, T]:
             together = {**before, **after}
@@ -256,7 +264,7 @@ class Intentions:
 
         return replace(
             tried,
-            regions=changed(fleet.regions, tried.regions, REGIONS),
+            regions=changed(fleet.regions, arrived, REGIONS),
             services=changed(fleet.services, tried.services, SERVICES),
             policies=changed(fleet.policies, tried.policies, POLICIES),
         )
@@ -288,13 +296,30 @@ class Intentions:
         guards = {c.key: self._registry.revisions.get(c.key, 0) if c.key in known else 0 for c in changes}
         return (await self._journal.record(values, events, guards)).revision
 
-    async def _take_over(self, changes: list[Change], revision: int, made: Mapping[str, Arrival]) -> None:
+    @contextmanager
+    def _announced(
+        self, changes: list[Change], values: Mapping[str, str | None], made: Mapping[str, Arrival]
+    ) -> Iterator[None]:
+        """Whoever follows the store need not make the regions of the changes a second time."""
+        ours = {c.key: Announced(values[c.key], c.after, made[c.key]) for c in changes if c.key in made}
+        self._registry.announced.append(ours)
+        try:
+            yield
+        finally:
+            self._registry.announced[:] = [one for one in self._registry.announced if one is not ours]
+
+    async def _standing(self, changes: list[Change]) -> list[object]:
+        """What the changes replace: held until they count, so that to free it does not lengthen that turn."""
+        before: list[object] = []
+        for number, change in enumerate(changes):
+            await turn(number, MANY)
+            before += self._registry.standing(change.key)
+        return before
+
+    def _take_over(self, changes: list[Change], revision: int, made: Mapping[str, Arrival]) -> None:
         """Let the changes count, all at once; where the store is followed, they may do so already."""
-        news = [change for change in changes if self._registry.revisions.get(change.key, 0) < revision]
-        before = self._registry.standing([change.key for change in news])
-        for change in news:
+        for change in changes:
             self._registry.accept(change.key, change.after, revision, made.get(change.key))
-        await let_go(before)
 
     def _event(self, change: Change, actor: str) -> Event:
         prefix, _, name = change.key.partition("/")

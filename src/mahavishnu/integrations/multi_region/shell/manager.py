@@ -44,6 +44,7 @@ from .intentions import Intentions
 from .journal import Journal
 from .monitor import HealthMonitor, MonitorHooks
 from .operations import Operations
+from .readings import health_seen, stats
 from .recorder import Recorder
 from .registry import Registry
 from .rtt import RttBook
@@ -59,6 +60,8 @@ class RegionManager:
 
     Built from nothing it keeps everything in memory and probes nobody; ``create_multi_region_system`` gives it real
     probes and a store. Times in seconds; None takes the setting of that name.
+    Whatever is written may raise StaleRevisionError, when somebody else was first, and nothing is changed then; and
+    StoreError, when the store does not answer: whether it was changed is not known.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class RegionManager:
         self.registry = Registry(limits or settings.safety_limits(), self.clock.now)
         self.guard = ServingGuard(self.registry, self.recorder, self.clock)
         self.health_check = health_check or settings.health_check()
+        self.failover_timeout, self.drain_timeout = settings.failover_timeout, settings.drain_timeout
+        self.hot_data_threshold = settings.hot_data_threshold
         self.monitor = HealthMonitor(
             regions=self.registry.regions,
             states=self.registry.health,
@@ -178,66 +183,33 @@ class RegionManager:
         return self.health_of(region_id)
 
     def health_of(self, region_id: str) -> RegionHealth:
-        """The same, without awaiting."""
+        """What is known of a region's health now, told without awaiting. Raises UnknownRegionError."""
         region = self.get_region(region_id)
         return self.health_seen(region, self.snapshot().regions[region_id], self.monitor.states.get(region_id))
 
     def health_seen(self, region: Region, view: RegionView, state: HealthState | None) -> RegionHealth:
-        """The same of a region as it was seen: its declaration, its view in a fleet, its state then (None: none yet).
+        """A region's health as it was seen: its declaration, its view in a fleet, its state then (None: none yet).
 
         For who looks at many regions over several turns of the event loop, and is to see them as they were at once.
         """
-        state = state or HealthState()
-        stated = not state.judged and region.health_score is not None
-        return RegionHealth(
-            region_id=view.region_id,
-            status=view.phase,
-            health_score=view.health_score,
-            error_rate=state.error_rate,
-            capacity_utilization=region.capacity_utilization,
-            latency_ms=state.latency_ms,
-            reason="stated by its owner" if stated else state.reason,
-            consecutive_failures=state.fails,
-            consecutive_successes=state.passes,
-            last_checked=self._seen_at(state),
-            circuit_breaker=state.breaker.value,
-            admin_state=view.admin,
-            held=view.held,
-        )
-
-    def _seen_at(self, state: HealthState) -> float | None:
-        """When a region last gave evidence, in seconds since the epoch."""
-        if state.last_seen is None:
-            return None
-        return self.clock.now() - (self.clock.monotonic() - state.last_seen)
+        return health_seen(region, view, state, self.clock)
 
     def get_stats(self) -> dict[str, Any]:
-        """Counts of regions by health, load and capacity in all, and what is wrong with the watching itself."""
-        views = self.snapshot().regions.values()
-        by_phase = {phase.value: sum(v.phase is phase for v in views) for phase in Phase}
-        capacity, load = sum(v.max_capacity for v in views), sum(v.load for v in views)
-        return {
-            "total_regions": len(views),
-            "healthy_regions": by_phase[Phase.HEALTHY.value],
-            "regions_by_phase": by_phase,
-            "total_capacity": capacity,
-            "current_capacity": load,
-            "capacity_utilization": 100.0 * load / capacity if capacity else 0.0,
-            "drained_regions": sorted(self.registry.drains),
-            "failed_over_regions": sorted(self.registry.failures),
-            "held_regions": {region_id: held[0].text for region_id, held in self.registry.held.items()},
-            "observer_blind": self.monitor.blind,
-            "automation_frozen": self.snapshot().frozen,
-            "store_lost": self.recorder.store_lost,
-            "revision": self.registry.revision,
-        }
+        """Counts of regions by health, load and capacity in all, and what is wrong with the watching itself.
+
+        Whole numbers: ``total_regions``, ``healthy_regions``, ``regions_by_phase``, ``revision``. In the regions' unit:
+        ``total_capacity``, ``current_capacity``; of these ``capacity_utilization`` in percent. Lists of ids:
+        ``drained_regions``, ``failed_over_regions``. ``held_regions``: why, by id. Of the watching: ``observer_blind``,
+        ``automation_frozen`` (why, or None), ``store_lost``.
+        """
+        return stats(self.registry, self.monitor, self.recorder)
 
     # --- evidence -----------------------------------------------------------------------------
 
     def report_outcome(
         self, region_id: str, ok: bool, latency_ms: float | None = None, service: str | None = None
     ) -> None:
-        """Tell how a real request to a region went, for a service when known (L4).
+        """Tell how a real request to a region went, for a service when known (L4), and how long it took, in ms.
 
         Raises UnknownRegionError, InvalidInputError; then nothing was counted.
         """
@@ -249,7 +221,7 @@ class RegionManager:
     def report_outcomes(self, region_id: str, succeeded: int, failed: int, service: str | None = None) -> None:
         """Tell how many real requests to a region went well and how many did not, for a service when known (L4).
 
-        The same as so many ``report_outcome``, failures spread evenly, at a cost that does not grow with the counts.
+        Counts as that many ``report_outcome``, failures spread evenly, at a cost that does not grow with the counts.
         Raises UnknownRegionError, InvalidInputError; then nothing was counted.
         """
         self.get_region(region_id)
@@ -261,10 +233,11 @@ class RegionManager:
     def report_load(self, region_id: str, load: float) -> None:
         """Tell a region's load now, in the unit of its limit. Raises UnknownRegionError, InvalidInputError."""
         check_load(load)
-        self.get_region(region_id).current_capacity = load
+        self.get_region(region_id)
+        self.registry.observe_load(region_id, load)
 
     def doubt_since(self, region_id: str) -> float | None:
-        """Monotonic time of the first bad sign in a region's current trouble, None when there is none."""
+        """Monotonic time in seconds of the first bad sign in a region's current trouble; None when there is none."""
         return self.monitor.states.get(region_id, HealthState()).doubt_since
 
     def subscribe(self, listener: Listener) -> None:
@@ -302,7 +275,7 @@ class RegionManager:
         return changes
 
     async def put_service(self, service: Service, *, actor: str = "library") -> None:
-        """Declare or replace one service. Raises UnknownPolicyError, UnknownRegionError."""
+        """Declare or replace one service. Raises InvalidInputError, UnknownPolicyError, UnknownRegionError."""
         await self._intentions.put_service(service, actor)
 
     async def remove_service(self, name: str, *, actor: str = "library") -> None:
@@ -310,7 +283,7 @@ class RegionManager:
         await self._intentions.remove_service(name, actor)
 
     async def put_policy(self, policy: DataPlacementPolicy, *, actor: str = "library") -> None:
-        """Register or replace one policy. Raises UnknownRegionError."""
+        """Register or replace one policy. Raises InvalidInputError naming the field, UnknownRegionError."""
         await self._intentions.put_policy(policy, actor)
 
     @property
@@ -333,7 +306,7 @@ class RegionManager:
         await self._operations.put_placement(data_id, regions)
 
     def holders(self, data_id: str) -> tuple[str, ...]:
-        """The regions known to hold a piece of data, empty when none is."""
+        """The ids of the regions known to hold a piece of data, the primary first; empty when none is."""
         return self.registry.placements.get(data_id, ())
 
     # --- the operator's word ------------------------------------------------------------------
@@ -366,7 +339,10 @@ class RegionManager:
         return await self._operations.freeze(by, reason)
 
     async def unfreeze(self, *, by: str, reason: str = "") -> None:
-        """Let automation act again; regions held meanwhile are looked at at once."""
+        """Let automation act again; regions held meanwhile are looked at at once.
+
+        Raises RefusedError when it was not frozen.
+        """
         await self._operations.unfreeze(by, reason)
         self.guard.review()
 
@@ -392,7 +368,7 @@ class RegionManager:
         return await self._operations.mark_failed(region_id, failure, events)
 
     async def unless_overtaken(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Do what decides on a removal and writes it, and decide anew when another region left service meanwhile."""
+        """What ``act`` comes to: it decides on a removal and writes it, and anew when another region left meanwhile."""
         return await self._operations.unless_overtaken(act)
 
     async def clear_failed(self, region_id: str, event: Event, keep: Failure | None = None) -> int:

@@ -63,7 +63,7 @@ class RegionAwareRouter:
         self._book = region_manager.round_trips
         self._contexts = ContextReader(geoip)
         self._teller = Teller(region_manager)
-        self._tell_nearest = self._teller.tell_nearest
+        self._tell_nearest = self._teller.of_nearest
         self.measurements = Measurements(region_manager, self._contexts)
         self._tally = Tally()
         self._table = RoutingTable(region_manager.snapshot(), self._book.model, self._book.corrections)
@@ -91,7 +91,11 @@ class RegionAwareRouter:
         strategy: RoutingStrategy | str | None = None,
         candidates: int = 1,
     ) -> RoutingDecision:
-        """The same, without awaiting."""
+        """Where a request goes, decided without awaiting; without a strategy by its service's, or by lowest latency.
+
+        ``candidates``: how many regions ``decision.candidates`` names, for clients that race. Raises InvalidInputError,
+        NoEligibleRegionError.
+        """
         fleet = self._registry.fleet()
         table = self._table
         if fleet is not table.fleet or self._book.corrections is not table.corrections:
@@ -174,7 +178,7 @@ class RegionAwareRouter:
         return found
 
     def explain(self, request_context: Mapping[str, Any], strategy: RoutingStrategy | str | None = None) -> Explanation:
-        """A decision with the reason for every region; counts nothing and takes no turn."""
+        """A decision with the reason for every region; counts nothing and takes no turn. Raises InvalidInputError."""
         fleet = self.region_manager.snapshot()
         request = self._contexts.parse(request_context)
         chosen = self._strategy(fleet, request, strategy)
@@ -191,15 +195,18 @@ class RegionAwareRouter:
         turn = self._tally.turn(_kind(chosen, request))
         return decide(fleet, request, chosen, self._teller.given(fleet, request, self._book.corrections), turn)
 
-    def observe_rtt(self, location: Mapping[str, Any], region: str, ms: float, country: str | None = None) -> None:
-        """Learn from a measured round trip of ``ms`` between a client (degrees) and a region.
+    def observe_rtt(
+        self, location: Mapping[str, Any] | None, region: str, ms: float, country: str | None = None
+    ) -> None:
+        """Learn from a measured round trip of ``ms`` between a client (degrees, or None and a country) and a region.
 
         Raises UnknownRegionError; InvalidInputError for a value that cannot be true, and then nothing is learned.
         """
         self.measurements.learn(self.measurements.read(location, region, ms, country))
 
     def get_routing_stats(self) -> dict[str, Any]:
-        """Decisions so far, in all, by region and by strategy; and how many requests were refused."""
+        """Counts so far: ``total_decisions``, ``decisions_by_region``, ``decisions_by_strategy``, ``refused``
+        (requests that no region may serve); and ``healthy_regions`` now."""
         self._fold_counts()
         views = self.region_manager.snapshot().regions.values()
         return {**self._tally.stats(), "healthy_regions": sum(view.phase is Phase.HEALTHY for view in views)}
@@ -264,7 +271,7 @@ class RegionAwareRouter:
                 view = self._table.views[self._pick(entry, part, request, place, chosen, turn)]
                 given = (fleet, request, place, chosen, turn, corrections)
                 because = say(chosen, entry.needs, request, place)
-                return RoutingDecision(view, chosen, fleet.revision, self._teller.tell, given, _ONE, because)
+                return RoutingDecision(view, chosen, fleet.revision, self._teller.of_any, given, _ONE, because)
         request = replace(request, location=place)
         return decide(fleet, request, chosen, self._teller.given(fleet, request, corrections), turn)
 

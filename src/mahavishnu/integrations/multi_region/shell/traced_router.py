@@ -52,7 +52,10 @@ class TracedRouter(RegionAwareRouter):
         strategy: RoutingStrategy | str | None = None,
         candidates: int = 1,
     ) -> RoutingDecision:
-        """The same as the plain router's; traced when it is its turn."""
+        """Where a request goes, as the plain router says it; the decision is traced when it is its turn.
+
+        Raises InvalidInputError, NoEligibleRegionError.
+        """
         self._until_traced -= 1
         if self._until_traced:
             return RegionAwareRouter.route(self, request_context, strategy, candidates)
@@ -60,7 +63,7 @@ class TracedRouter(RegionAwareRouter):
         return self._route_traced(request_context, strategy, candidates)
 
     def route_place(self, latitude: float, longitude: float) -> tuple[RegionView, int] | None:
-        """The same as the plain router's; when it is its turn to be traced, None, so that ``route`` is asked."""
+        """As the plain router's; None when this decision is to be traced, so that ``route`` is asked. Degrees."""
         if self._until_traced == 1:
             return None
         found = RegionAwareRouter.route_place(self, latitude, longitude)

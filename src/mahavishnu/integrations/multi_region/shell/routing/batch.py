@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mahavishnu.integrations.multi_region.core.geo import check_number
+from mahavishnu.integrations.multi_region.core.figures import check_number
 from mahavishnu.integrations.multi_region.core.model import RegionView, RoutingStrategy
 from mahavishnu.integrations.multi_region.core.ranking import GOLDEN, rank_of
 from mahavishnu.integrations.multi_region.errors import InvalidInputError

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from mahavishnu.integrations.multi_region.core.geo import EARTH_RADIUS_KM
 from mahavishnu.integrations.multi_region.core.latency import (
     DISTANCE_SLACK_KM,
-    cell_centre,
-    cell_rho_km,
     unit_vector,
 )
 from mahavishnu.integrations.multi_region.core.model import Point
@@ -111,14 +109,14 @@ _CLEAR = 4 * DISTANCE_SLACK_KM / EARTH_RADIUS_KM
 """Of two sites the products with a place differ by this: then the distances do by 4 m, and their floats by 2 m."""
 
 
-def unbeaten(cell: int, among: Sequence[Contender]) -> tuple[Contender, ...]:
-    """Those of a cell's contenders that no other beats all over the cell by being nearer.
+def unbeaten(centre: Point, reach_km: float, among: Sequence[Contender]) -> tuple[Contender, ...]:
+    """Those contenders that no other beats everywhere within ``reach_km`` of a place by being nearer.
 
     For estimates that rise with every metre; only where all else is the same does the nearer one win by that.
     """
     if len(among) < 2:
         return tuple(among)
-    here, reach = unit_vector(cell_centre(cell)), cell_rho_km(cell) / EARTH_RADIUS_KM
+    here, reach = unit_vector(centre), reach_km / EARTH_RADIUS_KM
     left: list[Contender] = []
     for c in among:
         if not any(_beats(other, c, here, reach) for other in left):

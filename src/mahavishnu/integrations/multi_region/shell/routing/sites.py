@@ -125,7 +125,9 @@ class Sites:
         if len(found) == 1:
             return found[0]
         cell = key % CELLS
-        left = self._unbeaten(cell, [self.all[index].contender(cell, self._most) for index in found])
+        left = self._unbeaten(
+            cell_centre(cell), cell_rho_km(cell), [self.all[i].contender(cell, self._most) for i in found]
+        )
         return left[0].site if len(left) == 1 else Mixed(zone_of_key(key), left)
 
     def narrowed(self, cell: int, bounds: Iterable[Bound]) -> tuple[Contender, ...]:
@@ -139,11 +141,12 @@ class Sites:
                 low, high = self._refine(cell, index)
             found.append((low, index))
             best = min(best, high)
-        return self._unbeaten(cell, [self.all[i].contender(cell, self._most) for low, i in found if low <= best])
+        left = [self.all[i].contender(cell, self._most) for low, i in found if low <= best]
+        return self._unbeaten(cell_centre(cell), cell_rho_km(cell), left)
 
-    def _unbeaten(self, cell: int, among: Sequence[Contender]) -> tuple[Contender, ...]:
+    def _unbeaten(self, centre: Point, reach_km: float, among: Sequence[Contender]) -> tuple[Contender, ...]:
         """A model whose estimates stand still over some distance gives no win to who is nearer there."""
-        return unbeaten(cell, among) if self._rises else tuple(among)
+        return unbeaten(centre, reach_km, among) if self._rises else tuple(among)
 
     def cut(self, mixed: Mixed, place: int) -> int | tuple[Contender, ...]:
         """Who of a cell's contenders can win in one of its smaller cells."""
@@ -154,7 +157,7 @@ class Sites:
         reach = max(great_circle_km(latitude, longitude, edge, east) for edge in (south, north)) + DISTANCE_SLACK_KM
         bounds = [(*self._within(c, mixed.zone, latitude, longitude, reach), c) for c in mixed.contenders]
         best = min(high for _, high, _ in bounds)
-        left = tuple(c for low, _, c in bounds if low <= best)
+        left = self._unbeaten(Point(latitude, longitude), reach, [c for low, _, c in bounds if low <= best])
         found = mixed.smaller[place] = left[0].site if len(left) == 1 else left
         return found
 
@@ -210,7 +213,7 @@ class Sites:
     def exactly(
         self, contenders: Iterable[Contender], zone: int, latitude: float, longitude: float, ranks: Ranks
     ) -> int:
-        """The same by the very formula of the scalar model; of equals, the site whose region ranks first."""
+        """The nearest site by the very formula of the scalar model; of equals, the one whose region ranks first."""
         estimate = self.model.estimate_ms
         best, best_rank, chosen = math.inf, (0.0, 0.0, ""), -1
         for c in contenders:

@@ -19,6 +19,7 @@ from mahavishnu.integrations.multi_region.core.request import Request, needs_of
 from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.facts.latency_arrays import zone_at
 from mahavishnu.integrations.multi_region.facts.network import zone_of_country
+from mahavishnu.integrations.multi_region.shell.view_copies import same_but_load
 
 from .contenders import Answer, Contender, Mixed
 from .parts import Compiled, Part
@@ -59,6 +60,8 @@ class RoutingTable:
         self.ids = tuple(view.region_id for view in self.views)
         self._index = {region_id: index for index, region_id in enumerate(self.ids)}
         self._entries: dict[NeedsKey, Compiled] = {}
+        self._former: dict[NeedsKey, Compiled] = {}
+        self._former_views: list[RegionView] = []
         self._log: deque[Sequence[int]] = deque(maxlen=MAX_LOG)
         self._arrayed: deque[Part] = deque()
         self._latest: Compiled | None = None
@@ -78,16 +81,22 @@ class RoutingTable:
             self._rules = _rules(fleet)
         views = list(fleet.regions.values())
         changed = list(compress(count(), map(is_not, before, views)))
-        if len(views) != len(before) or any(_moved(before[i], views[i]) for i in changed):
+        worth = [index for index in changed if not _carries_on(before[index], views[index])]
+        if len(views) != len(before) or any(_moved(before[i], views[i]) for i in worth):
             self._build(views, corrections)
             return
         if changed:
             for index in changed:  # in place: entries look at this very list
                 before[index] = views[index]
-            self._log.append(changed)
+            self._log.append(worth if len(worth) == len(changed) else self._ranked(worth, changed))
             self._version += 1
         if corrections is not self.corrections:
             self._learn(corrections)
+
+    def _ranked(self, worth: list[int], changed: list[int]) -> list[int]:
+        """Those of the changes that entries must look at: load alone matters only among regions of one site."""
+        among = {index for index in changed if len(self.sites.all[self.sites.of_region[index]].members) > 1}
+        return sorted(among.union(worth))
 
     def entry(self, request: Request) -> Compiled:
         """What the needs of a request without data come to, as things stand. Raises UnknownServiceError."""
@@ -107,9 +116,14 @@ class RoutingTable:
 
     def _compile(self, key: NeedsKey, request: Request) -> Compiled:
         self._entries.pop(key, None)
-        entry = Compiled.of(needs_of(self.fleet, request), self._rules)
-        entry.compile(self.fleet, self.views, self.sites)
-        entry.version = self._version
+        needs, known = needs_of(self.fleet, request), None
+        entry = self._former.pop(key, None)
+        if entry is not None and entry.needs == needs:
+            known = {id(view): tier for view, tier in zip(self._former_views, entry.tiers, strict=True)}
+        else:
+            entry = Compiled.of(needs, self._rules)
+        entry.compile(self.fleet, self.views, self.sites, known)
+        entry.version, entry.rules = self._version, self._rules
         if len(self._entries) >= MAX_ENTRIES:
             self._entries.pop(next(key for key in self._entries if key != _PLAIN_KEY))
         self._entries[key] = self._latest = entry
@@ -127,17 +141,16 @@ class RoutingTable:
         entry.version = self._version
 
     def _build(self, views: list[RegionView], corrections: Corrections) -> None:
-        """Regions came, went or moved. Needs are compiled anew when asked for; the plain ones now, by what is known."""
-        before, self.views, self.corrections = self.views, views, corrections
+        """Regions came, went or moved. Needs are compiled anew when asked for, by what is known of regions that are as
+        they were; the plain ones now."""
+        self._former = {key: entry for key, entry in self._entries.items() if entry.version == self._version}
+        self._former_views, self.views, self.corrections = self.views, views, corrections
         self.sites = Sites(views, self.model, corrections, self.sites)
         self.ids = tuple(view.region_id for view in views)
         self._index = {region_id: index for index, region_id in enumerate(self.ids)}
-        plain = self._entries.get(_PLAIN_KEY)
         self._entries.clear()
-        if plain is not None and plain.version == self._version:
-            tiers = {id(view): tier for view, tier in zip(before, plain.tiers, strict=True)}
-            plain.compile(self.fleet, views, self.sites, tiers)
-            self._entries[_PLAIN_KEY] = plain
+        if _PLAIN_KEY in self._former:
+            self._compile(_PLAIN_KEY, PLAIN)
         self._log.clear()
 
     def _learn(self, corrections: Corrections) -> None:
@@ -229,6 +242,12 @@ def _key_in(country: str, cell: int) -> int:
 def _moved(before: RegionView, after: RegionView) -> bool:
     """Whether the geometry of a region is another: it is a different one, or stands elsewhere."""
     return (before.region_id, before.point, before.country) != (after.region_id, after.point, after.country)
+
+
+def _carries_on(before: RegionView, after: RegionView) -> bool:
+    """Whether a region may serve whom it might before: it carries another load, and has room for more as it had."""
+    room = before.load < before.max_capacity
+    return (after.load < after.max_capacity) is room and same_but_load(before, after)
 
 
 def _rules(fleet: Fleet) -> tuple[object, ...]:

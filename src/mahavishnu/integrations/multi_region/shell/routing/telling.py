@@ -12,6 +12,7 @@ from mahavishnu.integrations.multi_region.core.request import Needs, Request, sh
 from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.core.routing import (
     NEAREST,
+    Telling,
     Told,
     explain,
     nearest_reasoning,
@@ -28,13 +29,15 @@ _LATENCY = RoutingStrategy.LATENCY_BASED
 
 
 class Teller:
-    """Explains decisions over a manager's regions."""
+    """Explains decisions over a manager's regions: ``of_any`` those from the table, ``of_nearest`` the plainest."""
 
     def __init__(self, manager: RegionSource) -> None:
         self._manager = manager
         self._estimate_ms = manager.round_trips.estimate_ms
+        self.of_any = Telling(self._tell, self._estimate)
+        self.of_nearest = Telling(self._tell_nearest, self._estimate_nearest)
 
-    def tell(
+    def _tell(
         self,
         fleet: Fleet,
         request: Request,
@@ -49,9 +52,17 @@ class Teller:
         assert explanation.decision is not None  # the table found one, and both agree
         return explanation.decision.told
 
-    def tell_nearest(self, fleet: Fleet, corrections: Corrections, latitude: float, longitude: float) -> Told:
-        """The same of a decision by latency for a request that says no more than where it comes from."""
-        return self.tell(fleet, PLAIN, Point(float(latitude), float(longitude)), _LATENCY, 0, corrections)
+    def _estimate(
+        self, _fleet: Fleet, request: Request, place: Point | None, _chosen: object, _turn: int, learned: Corrections
+    ) -> Key | None:
+        return None if place is None else self.estimator(place, request.country, learned)
+
+    def _tell_nearest(self, fleet: Fleet, corrections: Corrections, latitude: float, longitude: float) -> Told:
+        """What is told of a decision by latency for a request that says no more than where it comes from."""
+        return self._tell(fleet, PLAIN, Point(float(latitude), float(longitude)), _LATENCY, 0, corrections)
+
+    def _estimate_nearest(self, _fleet: Fleet, corrections: Corrections, latitude: float, longitude: float) -> Key:
+        return self.estimator(Point(float(latitude), float(longitude)), None, corrections)
 
     def given(self, fleet: Fleet, request: Request, corrections: Corrections) -> RankInput:
         """What ranking may look at beside the regions."""

@@ -16,7 +16,9 @@ from mahavishnu.integrations.multi_region.testing.stage import Stage
 HUGE = 10**400
 
 
-@pytest.mark.parametrize("odd", [HUGE, math.nan, math.inf, -1, "7", None, True])
+@pytest.mark.parametrize(
+    "odd", [HUGE, 1e300, math.nextafter(1e12, math.inf), math.nan, math.inf, -1, -1.0, "7", None, True]
+)
 async def test_a_load_that_is_no_number_spoils_no_decision(odd: Any) -> None:
     async with Stage.of("a", "b", probed=False) as stage:
         with pytest.raises(InvalidInputError, match=r"^current_capacity: "):
