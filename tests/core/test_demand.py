@@ -9,7 +9,13 @@ from random import Random
 import pytest
 from hypothesis import given, strategies as st
 
-from mahavishnu.integrations.multi_region.core.demand import Smoothed, foreign_loads, without_edges
+from mahavishnu.integrations.multi_region.core.demand import (
+    Smoothed,
+    booked,
+    foreign_loads,
+    seen_alive,
+    without_edges,
+)
 from mahavishnu.integrations.multi_region.testing.builders import fleet, view
 
 
@@ -87,3 +93,76 @@ def test_a_fleet_without_edges_traffic_is_the_same_fleet() -> None:
     world = fleet(view("eu-west-1", load=70.0))
     assert without_edges(world, {}) is world
     assert without_edges(world, {"eu-west-1": 60.0}).regions["eu-west-1"].load == 10.0
+
+
+# --- what edges send, as load ----------------------------------------------------------------------
+
+LIMITS = {"a": 100.0, "b": 100.0}
+amounts = st.integers(0, 10**6)
+
+
+def book(
+    loads: dict[str, float], sent: dict[str, float], carried: dict[str, float], declared: dict[str, float] | None = None
+) -> tuple[dict[str, float], dict[str, float]]:
+    booking = booked(loads, LIMITS, sent, carried, declared or {})
+    return dict(booking.told), dict(booking.carried)
+
+
+@pytest.mark.parametrize(
+    ("loads", "sent", "carried", "told", "counted"),
+    [
+        # nothing is sent: nothing is told
+        ({"a": 30.0, "b": 0.0}, {}, {}, {}, {}),
+        # what edges send comes on top of what comes from elsewhere
+        ({"a": 30.0, "b": 0.0}, {"a": 20.0, "b": 5.0}, {}, {"a": 50.0, "b": 5.0}, {"a": 20.0, "b": 5.0}),
+        # it takes the place of what they sent before
+        ({"a": 50.0}, {"a": 40.0}, {"a": 20.0}, {"a": 70.0}, {"a": 40.0}),
+        # to one percent of the limit it is left as it stands, and still counted as it stands
+        ({"a": 50.0}, {"a": 21.0}, {"a": 20.0}, {}, {"a": 20.0}),
+        ({"a": 50.0}, {"a": 21.1}, {"a": 20.0}, {"a": 51.1}, {"a": 21.1}),
+        # however small, its begin and its end are told
+        ({"a": 0.0}, {"a": 0.5}, {}, {"a": 0.5}, {"a": 0.5}),
+        ({"a": 0.5}, {}, {"a": 0.5}, {"a": 0.0}, {}),
+        # a region that tells its whole load says what of it comes from elsewhere
+        ({"a": 80.0}, {"a": 50.0}, {"a": 50.0}, {}, {"a": 50.0}),
+        ({"a": 80.0}, {"a": 20.0}, {"a": 50.0}, {"a": 50.0}, {"a": 20.0}),
+        # a region that is gone is in nothing
+        ({"a": 0.0}, {"a": 7.0, "gone": 5.0}, {"gone": 9.0}, {"a": 7.0}, {"a": 7.0}),
+    ],
+)
+def test_what_becomes_of_loads(
+    loads: dict[str, float],
+    sent: dict[str, float],
+    carried: dict[str, float],
+    told: dict[str, float],
+    counted: dict[str, float],
+) -> None:
+    assert book(loads, sent, carried) == (told, counted)
+
+
+def test_a_load_from_before_may_be_what_edges_send() -> None:
+    assert book({"a": 90.0}, {"a": 90.0}, {}, {"a": 90.0}) == ({"a": 90.0}, {"a": 90.0})
+    assert book({"a": 90.0}, {"a": 60.0}, {}, {"a": 90.0}) == ({"a": 90.0}, {"a": 60.0})
+    assert book({"a": 90.0}, {"a": 95.0}, {}, {"a": 90.0}) == ({"a": 95.0}, {"a": 95.0})
+    assert book({"a": 70.0}, {"a": 60.0}, {}, {"a": 90.0}) == ({"a": 130.0}, {"a": 60.0}), "told since"
+    assert book({"a": 90.0}, {"a": 40.0}, {"a": 40.0}, {"a": 90.0}) == ({}, {"a": 40.0}), "what they send is known"
+
+
+@given(st.tuples(amounts, amounts), st.tuples(amounts, amounts), st.tuples(amounts, amounts))
+def test_what_comes_from_elsewhere_stays_whatever_edges_send(
+    others: tuple[int, int], carried: tuple[int, int], sent: tuple[int, int]
+) -> None:
+    loads = {name: float(other + own) for name, other, own in zip("ab", others, carried, strict=True)}
+    before, now = ({name: float(count) for name, count in zip("ab", of, strict=True)} for of in (carried, sent))
+    first = booked(loads, LIMITS, now, before, {})
+    wanted = {name: other + now[name] for name, other in zip("ab", others, strict=True)}
+    assert first.told.items() <= wanted.items()
+    assert booked({**loads, **first.told}, LIMITS, now, first.carried, {}).told == {}, "and is told once"
+
+
+# --- who is alive ----------------------------------------------------------------------------------
+
+
+def test_a_region_is_seen_alive_while_more_of_its_requests_end_well_than_fail() -> None:
+    assert seen_alive({"a": 2, "b": 1, "c": 5}, {"a": 1, "b": 1, "d": 9}) == {"a", "c"}
+    assert seen_alive({"a": 0}, {}) == seen_alive({}, {}) == frozenset()

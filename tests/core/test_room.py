@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -60,3 +62,39 @@ def test_every_request_is_taken_and_overload_is_what_is_beyond_the_limits(
     beyond = sum(max(0.0, used[name] - 100.0 * place) for place, name in enumerate("abc", 1))
     assert sum(share.overload for _, share in found) == pytest.approx(beyond, abs=1e-4)
     assert [ask.priority for ask, _ in found] == sorted(ask.priority for ask, _ in found)
+
+
+def ask(name: str, demand: float, *regions: str, priority: int = 1) -> Ask:
+    return Ask("edge", name, priority, demand, (Line(1.0, tuple(((region, 1.0),) for region in regions)),))
+
+
+def shared(*made: Ask, headroom: float = 0.0, **limits: float) -> dict[str, tuple[Any, float, bool]]:
+    """What each ask takes by region, what of it finds no room, and whether it is pressed."""
+    rooms = Rooms({name: view(name, max_capacity=limit) for name, limit in limits.items()})
+    found = rooms.share_out(made, headroom)
+    return {one.class_name: (pytest.approx(share.takes), share.overload, share.pressed) for one, share in found}
+
+
+def test_what_is_to_be_kept_free_is_used_last() -> None:
+    assert shared(ask("x", 95, "a", "b"), headroom=0.1, a=100, b=100)["x"] == ({"a": 90, "b": 5}, 0, True)
+    assert shared(ask("x", 190, "a", "b"), headroom=0.1, a=100, b=100)["x"] == ({"a": 100, "b": 90}, 0, True)
+
+
+def test_who_may_go_elsewhere_makes_room_for_who_may_not() -> None:
+    found = shared(ask("free", 100, "a", "b"), ask("bound", 50, "a", priority=2), a=100, b=100)
+    assert found == {"free": ({"a": 50, "b": 50}, 0, True), "bound": ({"a": 50}, 0, True)}
+
+
+def test_of_those_that_could_make_room_the_ones_that_matter_least_do() -> None:
+    first, second, bound = (
+        ask("1st", 50, "a", "b"),
+        ask("2nd", 50, "a", "b", priority=2),
+        ask("3rd", 30, "a", priority=3),
+    )
+    found = shared(first, second, bound, a=100, b=100)
+    assert found == {"1st": ({"a": 50}, 0, False), "2nd": ({"a": 20, "b": 30}, 0, True), "3rd": ({"a": 30}, 0, True)}
+
+
+def test_what_finds_no_room_is_spread_by_limits() -> None:
+    assert shared(ask("x", 600, "a", "b"), a=100, b=200)["x"] == ({"a": 200, "b": 400}, 300, True)
+    assert shared(ask("x", 10, "a", "b"), a=0, b=0)["x"] == ({"a": 5, "b": 5}, 10, True)

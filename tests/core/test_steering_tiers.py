@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given as each, strategies as st
 from mahavishnu.integrations.multi_region.core.deployment import DeploymentView, Group, State
 from mahavishnu.integrations.multi_region.core.edges import EdgeSpec
 from mahavishnu.integrations.multi_region.core.geo import distance_km
+from mahavishnu.integrations.multi_region.core.kinds import FailoverMode
 from mahavishnu.integrations.multi_region.core.model import (
     AdminState,
     DeploymentType,
@@ -263,6 +265,24 @@ def test_a_region_in_two_groups_stands_once_with_the_sum_of_its_parts() -> None:
     assert tiers(under(plan, at("a"), at("b"))) == [{"a": 10_000}, {"b": 10_000}]
 
 
+def test_a_region_of_two_groups_beside_another_has_the_parts_of_both() -> None:
+    groups = Group("one", ("a",), 5.0), Group("two", ("a",), 3.0), Group("three", ("b",), 2.0)
+    plan = deployed(DeploymentType.ACTIVE_ACTIVE, *groups)
+    assert tiers(under(plan, at("a"), at("b"))) == [{"a": 8000, "b": 2000}]
+
+
+def test_groups_without_any_room_share_as_they_would_with_some() -> None:
+    plan = deployed(DeploymentType.BLUE_GREEN, Group("blue", ("a",), 90.0), Group("green", ("b",), 10.0))
+    full = at("a", load=100.0), at("b", load=100.0)
+    assert tiers(under(plan, *full, strategy=RoutingStrategy.CAPACITY_BASED)) == [{"a": 9000, "b": 1000}]
+
+
+def test_by_weight_a_region_of_a_group_that_is_lost_stays_where_it_stands() -> None:
+    plan = deployed(DeploymentType.ACTIVE_ACTIVE, Group("one", ("a", "c"), 1.0), Group("two", ("b",), 1.0))
+    told_of = under(plan, at("a", "down"), at("b"), at("c"), strategy=RoutingStrategy.WEIGHTED)
+    assert tiers(told_of) == [{"a": 2500, "b": 5000, "c": 2500}]
+
+
 def test_deployments_that_differ_in_their_groups_alone_are_told_apart() -> None:
     plans = {
         "api": deployed(DeploymentType.ACTIVE_ACTIVE, Group("blue", ("a", "b"), 2.0), Group("green", ("c",), 1.0)),
@@ -283,3 +303,23 @@ def test_edges_with_one_order_of_regions_at_other_distances_are_told_apart() -> 
     )
     assert list(near) == list(far)
     assert near != far
+
+
+def test_edges_turn_to_no_standby_whose_failover_is_manual() -> None:
+    plan = deployed(DeploymentType.ACTIVE_PASSIVE, Group("active", ("a",), 1.0), standby="b")
+    by_hand = replace(plan, failover_strategy=FailoverMode.MANUAL)
+    assert names(under(plan, at("a"), at("b"))) == ["a", "b"]
+    assert names(under(by_hand, at("a"), at("b"))) == ["a"]
+
+
+def test_services_that_differ_only_in_who_says_when_to_fail_over_do_not_share_their_tiers() -> None:
+    plan = deployed(DeploymentType.ACTIVE_PASSIVE, Group("active", ("a",), 1.0), standby="b")
+    by_hand = replace(plan, failover_strategy=FailoverMode.MANUAL)
+    made = {"api": by_hand, "before": replace(plan, service="before"), "zeal": replace(plan, service="zeal")}
+    world = fleet(at("a"), at("b"), services=[service(name) for name in ("before", "api", "zeal")], deployments=made)
+    classes = plan_traffic(world, {"edge": EDGE}, GIVEN).edges["edge"].classes
+    assert {kind.name: names(kind) for kind in classes if kind.name in made} == {
+        "before": ["a", "b"],
+        "api": ["a"],
+        "zeal": ["a", "b"],
+    }

@@ -78,6 +78,18 @@ async def test_demand_is_forgotten_with_the_reports_of_its_edge(stage: Stage) ->
     assert shares(stage, A) == {EU: 1.0}
 
 
+async def test_answers_that_come_late_are_no_demand(stage: Stage) -> None:
+    """EU hung and was left; what it still had in flight fails while the others get all."""
+    send(stage, A, 80)
+    await stage.pass_time(1)
+    await stage.handler.handle_region_failure(EU, "fire")
+    for _ in range(3):
+        late = Load("default", "default", EU, 0, 80, 0, 0)
+        stage.plane.tell(LoadReport(A, 1.0, (late, Load("default", "default", DE, 80, 0, 0, 80))))
+        await stage.pass_time(1)
+        assert shares(stage, A) == {DE: 1.0}
+
+
 async def test_a_class_that_an_edge_no_longer_names_has_no_demand(stage: Stage) -> None:
     send(stage, A, 200)
     for _ in range(40):

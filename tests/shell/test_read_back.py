@@ -159,6 +159,15 @@ def test_a_region_that_is_ejected_from_many_classes_at_once_is_told_of_in_one_ev
     ]
 
 
+def test_all_that_a_report_says_of_ejections_stays_within_the_limit() -> None:
+    desk, half = Desk(of_classes(15)), MOST_TOLD - 5
+    for ejected in (False, True):
+        hosts = (HostSeen("a", ejected=ejected), HostSeen("b", ejected=ejected))
+        desk.read_back.take(EdgeReport("edge", {f"s{n:04}": hosts for n in range(half)}))
+    told_of = [(e.region_id, e.classes) for e in desk.events if isinstance(e, Ejected)]
+    assert told_of == [*[("a", 1)] * half, ("b", half)]
+
+
 def test_ejections_of_what_is_not_in_the_plan_are_no_news() -> None:
     desk = Desk(told("a"))
     for ejected in (False, True):

@@ -18,6 +18,8 @@ from mahavishnu.integrations.multi_region.ports.dataplane import (
     Astray,
     Connected,
     Ejected,
+    Load,
+    LoadReport,
     MemoryDataPlane,
     Rejected,
     Rejection,
@@ -215,9 +217,26 @@ async def test_nobody_waits_for_an_edge_that_is_not_connected(stage: Stage) -> N
     assert (seen.declared, seen.connected, seen.synced) == (True, False, False)
 
 
+async def test_an_edge_that_left_in_step_with_the_plan_is_not_in_step_any_more(stage: Stage) -> None:
+    stage.plane.tell(Connected(A, False))
+    gone, there = stage.steering.edges()[A], stage.steering.edges()[B]
+    assert gone.acknowledged == there.acknowledged == there.current
+    assert (gone.synced, there.synced) == (False, True)
+
+
+async def test_nobody_waits_for_an_edge_that_listens_and_is_not_declared_any_more(stage: Stage) -> None:
+    stage.plane.holding = {B}
+    await stage.manager.remove_edge(B)
+    await stage.manager.drain(US, by="ada", reason="x")
+    await stage.clock.settle()
+    assert stage.plane.states()[B].connected
+    assert stage.steering.connected() == (A,)
+    assert stage.steering.settlement(stage.manager.snapshot().revision) == Settlement((A,))
+
+
 async def test_what_is_said_of_each_edge(stage: Stage) -> None:
     stage.plane.holding = {B}
-    stage.carried(A, EU, 50, in_flight=3)
+    stage.plane.tell(LoadReport(A, 2.0, (Load("x", "x", EU, 60, 0, 3, 100),)))
     await stage.pass_time(1)
     first, second = stage.steering.edges()[A], stage.steering.edges()[B]
     assert (first.synced, first.acknowledged) == (True, first.current)
@@ -290,6 +309,16 @@ async def test_what_happens_at_edges_is_on_record_once(stage: Stage) -> None:
     assert dict(stage.steering.edges()[A].astray) == {}
 
 
+async def test_an_edge_that_ends_as_it_should_is_no_alarm(stage: Stage) -> None:
+    stage.plane.tell(Connected("edge-not-declared", True))
+    stage.plane.tell(Connected("edge-not-declared", False))
+    stage.steering.let_go()
+    stage.plane.tell(Connected(A, False))
+    await stage.clock.settle()
+    assert stage.tells("edge-not-declared") == ["edge.connected", "edge.left"]
+    assert stage.tells(A)[-1] == "edge.left"
+
+
 async def test_an_edge_that_reconnects_and_refuses_again_is_an_alarm_again(stage: Stage) -> None:
     for event in (
         Rejected(A, Rejection("cluster api", "bad", 7)),
@@ -300,6 +329,14 @@ async def test_an_edge_that_reconnects_and_refuses_again_is_an_alarm_again(stage
         stage.plane.tell(event)
     await stage.clock.settle()
     assert stage.tells(A).count("edge.rejected") == 2
+
+
+async def test_an_edge_that_reconnects_and_ejects_again_is_on_record_again(stage: Stage) -> None:
+    ejected = Ejected(A, EU, "api", True, "5 errors in a row")
+    for event in (ejected, ejected, Connected(A, False), Connected(A, True), ejected):
+        stage.plane.tell(event)
+    await stage.clock.settle()
+    assert stage.tells(A).count("edge.ejected") == 2
 
 
 # --- the system ----------------------------------------------------------------------------------

@@ -40,6 +40,32 @@ async def test_the_load_of_a_region_is_what_all_edges_send_it_per_second(stage: 
     assert load(stage, US) == 0
 
 
+async def test_where_a_region_hangs_status_load_and_plan_go_by_what_it_is_sent(stage: Stage) -> None:
+    stage.plane.tell(LoadReport(A, 1.0, (Load("default", "default", EU, 1, 1, 98, 100),)))
+    await stage.pass_time(1)
+    seen = stage.steering.edges()[A]
+    assert (dict(seen.rates), dict(seen.in_flight)) == ({EU: 100.0}, {EU: 98})
+    assert load(stage, EU) == 100
+
+
+async def test_answers_to_requests_of_before_are_no_load(stage: Stage) -> None:
+    stage.plane.tell(LoadReport(A, 1.0, (Load("default", "default", EU, 60, 0, 40, 100),)))
+    await stage.pass_time(1)
+    gone, now = Load("default", "default", EU, 40, 0, 0, 0), Load("default", "default", DE, 100, 0, 0, 100)
+    stage.plane.tell(LoadReport(A, 1.0, (gone, now)))
+    await stage.pass_time(1)
+    assert dict(stage.steering.edges()[A].rates) == {EU: 0.0, DE: 100.0}
+    assert (load(stage, EU), load(stage, DE)) == (0, 100)
+
+
+@pytest.mark.parametrize("period_s", [0.0, -1.0, 1e-9])
+async def test_a_period_that_is_none_spoils_no_figures(stage: Stage, period_s: float) -> None:
+    stage.plane.tell(LoadReport(A, period_s, (Load("default", "default", EU, 1, 0, 0, 1),)))
+    await stage.pass_time(1)
+    assert dict(stage.steering.edges()[A].rates) == {EU: 1000.0}
+    assert load(stage, EU) == 1000
+
+
 async def test_regions_that_no_edge_carries_keep_the_load_they_report(stage: Stage) -> None:
     stage.manager.report_load(US, 33)
     stage.carried(A, EU, 20)
@@ -136,6 +162,13 @@ async def test_a_region_is_seen_alive_while_most_of_its_requests_end_well_and_fo
     assert not see(EU)
     await stage.steering.close()
     assert stage.manager.guard.carried(EU) == frozenset()
+
+
+async def test_a_kind_that_nobody_saw_lately_does_not_count_for_another_that_somebody_sees_now(stage: Stage) -> None:
+    stage.plane.tell(LoadReport(A, 10.0, (Load("api", "api", EU, 5, 0, 0, 5),)))  # tells its load for 30 s
+    await stage.pass_time(5.5)
+    stage.carried(B, EU, 5, service="web")
+    assert stage.manager.guard.carried(EU) == {Carried("web")}
 
 
 async def test_what_the_requests_of_a_class_ask_is_known_from_the_plan() -> None:

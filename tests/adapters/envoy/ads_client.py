@@ -155,7 +155,7 @@ class Wire:
         self.client = client
         self.stream = AdsStream(delta=client.delta)
         if earlier is not None:
-            self.stream.inherit(earlier)
+            self.stream.follow(earlier)
         if first is not None:
             self.stream.offer(first)
         self.down: deque[Reply] = deque()

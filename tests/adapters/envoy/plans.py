@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import Addresses, Problem
+from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import (
+    NOBODY_LEAVES,
+    Addresses,
+    Leaving,
+    Problem,
+)
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resources import Snapshot
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.translate import Translator
 from mahavishnu.integrations.multi_region.core.edges import EdgeSpec
@@ -64,6 +69,8 @@ def plan(*services: ServiceTraffic, edge: EdgeSpec = SPEC, areas: tuple[Area, ..
 NOWHERE: Mapping[str, tuple[str, ...]] = {}
 
 
-def translated(told: EdgePlan, addresses: Addresses = NOWHERE) -> tuple[Snapshot, tuple[Problem, ...]]:
+def translated(
+    told: EdgePlan, addresses: Addresses = NOWHERE, leaving: Leaving = NOBODY_LEAVES
+) -> tuple[Snapshot, tuple[Problem, ...]]:
     """What a translator that is new makes of a plan."""
-    return Translator().snapshot(told, 7, addresses)
+    return Translator().snapshot(told, 7, addresses, leaving)

@@ -146,10 +146,17 @@ async def ask(
     lines = [f"{method} {path} HTTP/1.1", *(f"{key}: {value}" for key, value in (*own, *headers)), "", ""]
     try:
         writer.write("\r\n".join(lines).encode() + body)
-        raw = await asyncio.wait_for(reader.read(), 30)
+        async with asyncio.timeout(30):  # `wait_for` of Python 3.11 loses a cancellation that comes with the answer
+            return await _answer(reader, method)
     finally:
         writer.close()
-    head, _, text = raw.decode("latin-1").partition("\r\n\r\n")
+
+
+async def _answer(reader: asyncio.StreamReader, method: str) -> Answer:
+    """Read as far as the answer says: an edge keeps a connection open for a while after it refused a request."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").removesuffix("\r\n\r\n")
     first, *rest = head.split("\r\n")
-    found = tuple((key.lower(), value.strip()) for key, _, value in (line.partition(":") for line in rest))
-    return Answer(int(first.split(" ")[1]), found, text)
+    headers = tuple((key.lower(), value.strip()) for key, _, value in (line.partition(":") for line in rest))
+    length = next((int(value) for key, value in headers if key == "content-length"), None)
+    body = b"" if method == "HEAD" else await (reader.read() if length is None else reader.readexactly(length))
+    return Answer(int(first.split(" ")[1]), headers, body.decode("latin-1"))

@@ -18,6 +18,7 @@ from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.tls import S
 from mahavishnu.integrations.multi_region.ports.dataplane import Acknowledged, Connected, LoadReport
 from tests.adapters.envoy.ads_envoy import bootstrap, cluster, endpoints, envoy, listener, routes, together
 from tests.adapters.envoy.grpc_client import PATIENCE_S, serving, until
+from tests.adapters.envoy.regions import regions as small_regions
 from tests.adapters.envoy.tls_files import make_authority, make_certificate
 from tests.adapters.probing import http_server, says
 
@@ -216,6 +217,35 @@ async def test_load_reports_count_the_requests(regions: dict[str, int], tmp_path
         await until(lambda: len(heard) > reports + 2)  # silent periods are reported too
         assert server.states()["e1"].rates == {}
         assert not any(server.states()["e1"].in_flight.values())
+
+
+async def test_a_request_that_hangs_is_reported_when_it_is_sent_and_counted_as_failed_when_it_ends(
+    tmp_path: Path,
+) -> None:
+    """So load and demand go by ``issued``: answers tell too late of a region that hangs, and too long of one left."""
+    server = AdsServer(LOCAL, report_every_s=0.2)
+    async with (
+        small_regions(["eu"]) as region,
+        serving(server) as heard,
+        envoy(bootstrap([server.address], delta=True), tmp_path) as edge,
+    ):
+        region["eu"].silent = True
+        parts = [cluster("api"), endpoints("api", eu=region["eu"].port), listener("l0", "r0"), routes("r0", "api")]
+        server.publish({"e1": together(1, *parts)})
+        await until(taken(server, 1))
+        await so(lambda: edge.port_known("l0"), True)
+        await until(lambda: any(isinstance(one, LoadReport) for one in heard))
+
+        def counted() -> tuple[int, int, int]:
+            loads = [load for report in heard if isinstance(report, LoadReport) for load in report.loads]
+            flying = loads[-1].in_flight if loads else 0
+            return sum(load.issued for load in loads), sum(load.succeeded + load.failed for load in loads), flying
+
+        waiting = [asyncio.create_task(edge.get()) for _ in range(6)]
+        await until(lambda: counted() == (6, 0, 6))
+        await region["eu"].lose()
+        assert [status for status, _ in await asyncio.gather(*waiting)] == [503] * 6
+        await until(lambda: counted() == (6, 6, 0))
 
 
 @pytest.mark.parametrize("name", ["e1", "nobody"])

@@ -325,6 +325,22 @@ def test_routes_do_not_wait_for_a_cluster_that_only_changes(delta: bool) -> None
     assert [what for what, *_ in told(wire.send())] == ["CDS", "EDS", "RDS"]
 
 
+def test_a_listing_takes_nothing_away_before_the_one_under_way_is_answered() -> None:
+    old, new = resource(CLUSTER, "a", "1"), resource(CLUSTER, "a", "2")
+    watch = Watch(CLUSTER, count(1), delta=False)
+    watch.offer({"a": old, "b": resource(CLUSTER, "b")}, ["a", "b"], 1)
+    watch.receive(Ask(CLUSTER))
+    (first,) = watch.additions()
+    watch.receive(Ask(CLUSTER, first.nonce))
+    watch.offer({"a": new}, ["a", "b"], 2)
+    (second,) = watch.additions()
+    assert [one.name for one in second.resources] == ["a", "b"]
+    assert watch.removals() == []
+    watch.receive(Ask(CLUSTER, second.nonce, "not this one"))
+    (third,) = watch.removals()
+    assert third.resources == (old,)
+
+
 @both
 def test_a_refused_cluster_does_not_hold_routes_up(delta: bool) -> None:
     wire = settled(delta)
@@ -469,6 +485,20 @@ def test_an_answer_about_a_name_that_was_let_go_meanwhile_counts_for_nothing() -
     watch.receive(Ask(ENDPOINTS, unsubscribe=("a",)))
     watch.receive(Ask(ENDPOINTS, reply.nonce))
     assert watch.held == {}
+
+
+def test_a_refusal_of_what_is_not_wanted_any_more_is_none() -> None:
+    watch = Watch(ENDPOINTS, count(1), delta=True)
+    watch.receive(Ask(ENDPOINTS, subscribe=("a",)))
+    replies = []
+    for generation, body in enumerate(("bad", "good"), start=1):
+        watch.offer({"a": resource(ENDPOINTS, "a", body)}, ["a"], generation)
+        replies += watch.additions()
+    first, second = replies
+    assert watch.receive(Ask(ENDPOINTS, first.nonce, "too bad")) == ()
+    assert watch.refused == {}
+    watch.receive(Ask(ENDPOINTS, second.nonce))
+    assert (watch.held, watch.lagging) == ({"a": second.resources[0].version}, set())
 
 
 @both

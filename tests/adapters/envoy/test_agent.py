@@ -6,19 +6,22 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.agent import EdgeAgent, Orders
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.binary import find_envoy
-from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.bootstrap import bootstrap_document
+from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.bootstrap import EdgeTls, bootstrap_document
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import REGION
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.plane import EnvoyDataPlane
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.server import AdsServer
+from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.tls import ServerTls
 from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport
 from mahavishnu.integrations.multi_region.core.edges import EdgeSpec
 from mahavishnu.integrations.multi_region.core.model import HealthCheck, Point, UpstreamProtocol
@@ -31,7 +34,7 @@ from mahavishnu.integrations.multi_region.core.traffic import (
     TrafficClass,
     TrafficPlan,
 )
-from mahavishnu.integrations.multi_region.errors import UnavailableError
+from mahavishnu.integrations.multi_region.errors import InvalidInputError, UnavailableError
 from tests.adapters.envoy.edge import free_port
 from tests.adapters.envoy.regions import TestRegion
 
@@ -289,3 +292,50 @@ async def test_one_that_ends_before_it_has_relieved_another_ends_both(tmp_path: 
             if left.returncode is None:
                 left.kill()
                 await left.wait()
+
+
+# --- what cannot be, and what is said of it -------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["folder", "secrets"])
+async def test_a_state_that_cannot_be_written_is_named(tmp_path: Path, what: str) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file, so no folder can be below it")
+    certificate = Path(__file__).parents[2] / "data" / "tls" / "cert.pem"
+    tls = EdgeTls(str(certificate), str(certificate), str(certificate), "name", str(taken / "secrets"))
+    folder = taken / "state" if what == "folder" else tmp_path / "state"
+    orders = Orders("edge", (("127.0.0.1", 9),), find_envoy(), folder, tls=tls)
+    found = EdgeAgent(orders)
+    try:
+        with pytest.raises(InvalidInputError, match=r"^state: "):
+            await found.start()
+    finally:
+        await found.close()
+
+
+async def test_an_edge_that_speaks_no_tls_to_a_controller_that_asks_for_it_says_so_once(tmp_path: Path) -> None:
+    files = Path(__file__).parents[2] / "data" / "tls"
+    xds = free_port()
+    strict = AdsServer(f"127.0.0.1:{xds}", ServerTls(files / "cert.pem", files / "key.pem", files / "cert.pem"))
+    await strict.start()
+    with capture_logs() as lines:
+        async with agent(xds, tmp_path / "state"), region("eu") as eu:
+            await until(said(lines, "no controller serves the edge"))
+            await asyncio.sleep(2)
+            await strict.stop()
+            async with controller(xds, plan(free_port(), eu)):
+                await until(said(lines, "a controller serves the edge again"))
+    about = [line for line in lines if "serves the edge" in line["event"]]
+    assert [line["event"] for line in about] == [
+        "no controller serves the edge",
+        "a controller serves the edge again",
+    ]
+    assert about[0]["controllers"] == [f"127.0.0.1:{xds}"]
+    assert "TLS" in about[0]["hint"]
+
+
+def said(lines: list[MutableMapping[str, Any]], event: str) -> Callable[[], Awaitable[bool]]:
+    async def asked() -> bool:
+        return any(line["event"] == event for line in lines)
+
+    return asked

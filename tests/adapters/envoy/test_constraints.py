@@ -28,7 +28,14 @@ def route(**more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("kind", "document"),
-    [(CLUSTER, FINE), (CLUSTER, {**FINE, "health_checks": [CHECK]}), (HOST, route(route={"cluster": "a"}))],
+    [
+        (CLUSTER, FINE),
+        (CLUSTER, {**FINE, "connect_timeout": "0.001s"}),
+        (CLUSTER, {**FINE, "health_checks": [CHECK]}),
+        (CLUSTER, {**FINE, "outlier_detection": {"max_ejection_percent": 100}}),
+        (HOST, route(route={"cluster": "a"})),
+        (HOST, route(direct_response={"status": 200})),
+    ],
 )
 def test_what_keeps_its_limits_is_made(kind: str, document: dict[str, Any]) -> None:
     found, why = made(kind, document)
@@ -44,6 +51,11 @@ def test_what_keeps_its_limits_is_made(kind: str, document: dict[str, Any]) -> N
         (CLUSTER, {**FINE, "connect_timeout": "-1s"}, "connect_timeout"),
         (CLUSTER, {**FINE, "health_checks": [{**CHECK, "timeout": "0s"}]}, "health_checks[0].timeout"),
         (CLUSTER, {**FINE, "health_checks": [{"timeout": "1s"}]}, "health_checks[0]"),
+        (
+            CLUSTER,
+            {**FINE, "health_checks": [{name: of for name, of in CHECK.items() if name != "interval"}]},
+            "health_checks[0].interval: must be set",
+        ),
         (CLUSTER, {**FINE, "health_checks": [{**CHECK, "http_health_check": {}}]}, "http_health_check.path"),
         (
             CLUSTER,
@@ -73,6 +85,19 @@ def test_packed_messages_are_looked_into() -> None:
     listener = {"filter_chains": [{"filters": [{"name": "http", "typed_config": {"@type": MANAGER}}]}]}
     _, why = made("envoy.config.listener.v3.Listener", listener)
     assert why is not None and "HttpConnectionManager" in why
+
+
+def test_packed_messages_in_a_map_are_looked_into_too() -> None:
+    http = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    packed = {http: {"@type": f"type.googleapis.com/{http}"}}  # of its protocols one must be chosen
+    _, why = made(CLUSTER, {**FINE, "typed_extension_protocol_options": packed})
+    assert why is not None and f"typed_extension_protocol_options[{http}]" in why
+
+
+def test_what_is_packed_without_a_type_is_left_to_who_asks_for_it() -> None:
+    filter_made = message("envoy.config.listener.v3.Filter")(name="http")
+    filter_made.typed_config.SetInParent()
+    assert objection(filter_made) is None
 
 
 def test_packed_bytes_that_are_no_message_are_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.edge_record import Link
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.exchange import EVERYTHING, Ask
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import ROUTES_NAME
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.proto import message
@@ -16,7 +17,7 @@ from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resources im
     Resource,
     Snapshot,
 )
-from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.roster import Link, Roster
+from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.roster import Roster
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.translate import Translator
 
 from .plans import NOWHERE, kind, plan, service, target

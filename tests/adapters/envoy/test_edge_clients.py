@@ -25,7 +25,8 @@ async def raw(port: int, text: str) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(text.encode())
     try:
-        return (await asyncio.wait_for(reader.read(), 30)).decode("latin-1")
+        async with asyncio.timeout(30):
+            return (await reader.read()).decode("latin-1")
     finally:
         writer.close()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import EdgeOptions
 from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec, Network
@@ -20,7 +20,7 @@ from .edge import static_edge
 from .plans import SPEC, kind, plan, service, target
 from .regions import Answer, TestRegion, ask, regions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 REGION, REASON, ASKS = "x-multi-region-region", "x-multi-region-reason", "x-compliance-requirements"
 FIVE = ("ccpa", "fedramp", "gdpr", "hipaa", "soc2")
@@ -40,10 +40,24 @@ def lawful(found: dict[str, TestRegion]) -> EdgePlan:
     )
 
 
-@asynccontextmanager
-async def lawful_edge(folder: Path) -> AsyncIterator[tuple[int, dict[str, TestRegion]]]:
+Edge = tuple[int, dict[str, TestRegion]]
+"""The port of an edge, and its regions."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
+    """One edge for all tests that only ask it something."""
+    folder = tmp_path_factory.mktemp("edge")
     async with regions(["us", "fra", "dub"]) as found, static_edge(lawful(found), folder) as (port, _):
         yield port, found
+
+
+@pytest.fixture
+def lawful_edge(shared_edge: Edge) -> Edge:
+    """That edge, whose regions were asked nothing yet."""
+    for region in shared_edge[1].values():
+        region.asked.clear()
+    return shared_edge
 
 
 async def stating(port: int, *lines: str) -> Answer:
@@ -55,68 +69,68 @@ def refused(answer: Answer) -> bool:
     return (answer.status, answer.value(REASON), said["status"]) == (403, "unknown requirement", 403)
 
 
-async def test_statements_are_understood_whole_or_refused(tmp_path: Path) -> None:
-    async with lawful_edge(tmp_path) as (port, found):
-        assert (await ask(port)).value(REGION) == "us"
-        assert (await stating(port, "gdpr")).value(REGION) == "fra"
-        for both in ("gdpr,hipaa", "hipaa, gdpr", "hipaa ,gdpr", " gdpr  ,\thipaa "):
-            assert (await stating(port, both)).value(REGION) == "dub", both
-        for five in (",".join(FIVE), " , ".join(reversed(FIVE))):
-            assert (await stating(port, five)).value(REGION) == "fra", five
-        unknown = [
-            "none",
-            "",
-            " ",
-            "GDPR",
-            "gdpr,none",
-            "none,gdpr",
-            "gdpr,gdpr",
-            "gdpr,",
-            "gdpr hipaa",
-            "hipaa",
-            "gdprx",
-        ]
-        unknown += [
-            ",".join((*FIVE[:-1], FIVE[0])),
-            ",".join((*FIVE, FIVE[0])),
-            ",".join((*FIVE, "x")),
-            ",".join(FIVE[:-1]),
-        ]
-        for line in unknown:
-            assert refused(await stating(port, line)), line
-        assert len(found["us"].asked) == 1
+async def test_statements_are_understood_whole_or_refused(lawful_edge: Edge) -> None:
+    port, found = lawful_edge
+    assert (await ask(port)).value(REGION) == "us"
+    assert (await stating(port, "gdpr")).value(REGION) == "fra"
+    for both in ("gdpr,hipaa", "hipaa, gdpr", "hipaa ,gdpr", " gdpr  ,\thipaa "):
+        assert (await stating(port, both)).value(REGION) == "dub", both
+    for five in (",".join(FIVE), " , ".join(reversed(FIVE))):
+        assert (await stating(port, five)).value(REGION) == "fra", five
+    unknown = [
+        "none",
+        "",
+        " ",
+        "GDPR",
+        "gdpr,none",
+        "none,gdpr",
+        "gdpr,gdpr",
+        "gdpr,",
+        "gdpr hipaa",
+        "hipaa",
+        "gdprx",
+    ]
+    unknown += [
+        ",".join((*FIVE[:-1], FIVE[0])),
+        ",".join((*FIVE, FIVE[0])),
+        ",".join((*FIVE, "x")),
+        ",".join(FIVE[:-1]),
+    ]
+    for line in unknown:
+        assert refused(await stating(port, line)), line
+    assert len(found["us"].asked) == 1
 
 
 @pytest.mark.parametrize(
     "lines", [("gdpr", "none"), ("none", "gdpr"), ("gdpr", "hipaa"), ("gdpr", "gdpr"), ("", "gdpr")]
 )
-async def test_statements_in_two_lines_are_refused(tmp_path: Path, lines: tuple[str, str]) -> None:
-    async with lawful_edge(tmp_path) as (port, found):
-        assert refused(await stating(port, *lines))
-        assert refused(await stating(port, *lines, *lines))
+async def test_statements_in_two_lines_are_refused(lawful_edge: Edge, lines: tuple[str, str]) -> None:
+    port, found = lawful_edge
+    assert refused(await stating(port, *lines))
+    assert refused(await stating(port, *lines, *lines))
     assert not any(region.asked for region in found.values())
 
 
-async def test_the_edge_s_own_note_of_a_statement_cannot_be_forged(tmp_path: Path) -> None:
+async def test_the_edge_s_own_note_of_a_statement_cannot_be_forged(lawful_edge: Edge) -> None:
     noted = ("x-multi-region-asked", "gdpr")
-    async with lawful_edge(tmp_path) as (port, found):
-        assert refused(await ask(port, headers=[(ASKS, "none"), noted]))
-        assert (await ask(port, headers=[noted])).value(REGION) == "us"
-        assert (await ask(port, headers=[(ASKS, "hipaa,gdpr"), noted])).value(REGION) == "dub"
+    port, found = lawful_edge
+    assert refused(await ask(port, headers=[(ASKS, "none"), noted]))
+    assert (await ask(port, headers=[noted])).value(REGION) == "us"
+    assert (await ask(port, headers=[(ASKS, "hipaa,gdpr"), noted])).value(REGION) == "dub"
     assert not any(asked.values(noted[0]) for region in found.values() for asked in region.asked)
 
 
-async def test_regions_are_told_what_was_asked(tmp_path: Path) -> None:
-    async with lawful_edge(tmp_path) as (port, found):
-        await ask(port, headers=[(ASKS, "hipaa, gdpr"), (ASKS.replace("-", "_"), "none")])
+async def test_regions_are_told_what_was_asked(lawful_edge: Edge) -> None:
+    port, found = lawful_edge
+    await ask(port, headers=[(ASKS, "hipaa, gdpr"), (ASKS.replace("-", "_"), "none")])
     (asked,) = found["dub"].asked
     assert asked.values(ASKS) == ["hipaa, gdpr"]
     assert not asked.values(ASKS.replace("-", "_"))  # some servers read it as the same header
 
 
-async def test_a_class_that_nobody_may_serve_is_refused_with_its_reason(tmp_path: Path) -> None:
-    async with lawful_edge(tmp_path) as (port, found):
-        answer = await stating(port, "fedramp")
+async def test_a_class_that_nobody_may_serve_is_refused_with_its_reason(lawful_edge: Edge) -> None:
+    port, found = lawful_edge
+    answer = await stating(port, "fedramp")
     assert (answer.status, answer.value(REASON), answer.value(REGION)) == (503, "policy-bound exhaustion", None)
     assert answer.value("content-type") == "application/problem+json"
     assert not any(region.asked for region in found.values())
@@ -129,7 +143,7 @@ async def test_no_region_outside_a_class_is_reached_when_all_inside_are_lost(tmp
         ("x-envoy-max-retries", "9"),
         ("x-envoy-upstream-alt-stat-name", "api"),
     ]
-    async with lawful_edge(tmp_path) as (port, found):
+    async with regions(["us", "fra", "dub"]) as found, static_edge(lawful(found), tmp_path) as (port, _):
         await found["fra"].lose()
         one_left = [await stating(port, "gdpr") for _ in range(10)]
         await found["dub"].lose()

@@ -109,7 +109,8 @@ async def test_what_a_region_has_begun_is_repeated_only_where_that_is_harmless(
             answer = await ask(port, method=method, headers=headers, body=b"x" if method == "POST" else b"")
     assert len(found["near"].asked) == 1
     assert len(found["far"].asked) == (1 if served else 0)
-    assert answer.status == (200 if served else 503)
+    assert (answer.status, answer.value(REASON)) == ((200, None) if served else (502, "connection lost"))
+    assert served or json.loads(answer.body)["type"].endswith(":connection-lost")
 
 
 async def test_an_answer_503_of_a_region_is_passed_on_for_what_may_not_be_repeated(tmp_path: Path) -> None:

@@ -241,9 +241,9 @@ async def test_an_envoy_serves_on_while_a_new_controller_finds_no_name(tmp_path:
             plane.publish(traffic(1, named))
             await until(lambda: Acknowledged("e1", 1) in heard)
             assert [(await edge.get("clients"))[1] for _ in range(20)] == ["eu"] * 20
-            plane.publish(traffic(2, "http://us.test:80"))  # another region's name under the same id: lawful, unknown
+            plane.publish(traffic(2, "http://us.test:80"))  # elsewhere: what the edge has need not be it
             await until(lambda: Acknowledged("e1", 2) in heard)
-            assert [(await edge.get("clients"))[1] for _ in range(20)] == ["eu"] * 20
+            assert not {(await edge.get("clients"))[1] for _ in range(20)} & {"eu"}
 
 
 @asynccontextmanager

@@ -13,7 +13,12 @@ import pytest
 
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.assembly import part_of, routes_of
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.constraints import made
-from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import ROUTES_NAME, Addresses
+from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import (
+    NOBODY_LEAVES,
+    ROUTES_NAME,
+    Addresses,
+    Leaving,
+)
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.plane import EnvoyDataPlane
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resolve import Resolver
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resources import ROUTES, Part
@@ -54,9 +59,11 @@ class Spoiling(Translator):
         super().__init__()
         self.spoilt: dict[str, int] = {}
 
-    def steps(self, plan: EdgePlan, generation: int, addresses: Addresses) -> Generator[int, None, Translated]:
+    def steps(
+        self, plan: EdgePlan, generation: int, addresses: Addresses, leaving: Leaving = NOBODY_LEAVES
+    ) -> Generator[int, None, Translated]:
         """As a translator does it, with the spoilt ones in place."""
-        snapshot, problems = yield from super().steps(plan, generation, addresses)
+        snapshot, problems = yield from super().steps(plan, generation, addresses, leaving)
         bad = {name: refused_part(name, version) for name, version in self.spoilt.items()}
         if bad:
             sites = {**(snapshot.sites or {}), **bad}

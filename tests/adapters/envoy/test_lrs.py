@@ -57,7 +57,14 @@ def test_counts_are_by_class_and_region() -> None:
 
 @pytest.mark.parametrize(
     ("name", "service"),
-    [("api", "api"), ("api~gdpr", "api"), ("api~gdpr+hipaa@area", "api"), ("api@area", "api"), ("a-b.c", "a-b.c")],
+    [
+        ("api", "api"),
+        ("api~gdpr", "api"),
+        ("api~gdpr+hipaa@area", "api"),
+        ("api@area", "api"),
+        ("a-b.c", "a-b.c"),
+        ("web%7Eeu~gdpr", "web~eu"),
+    ],
 )
 def test_the_service_is_what_stands_before_law_and_area(name: str, service: str) -> None:
     (load,) = LoadReports("e1", 1.0).read(report(**{name: [seen("eu", issued=1)]})).loads
@@ -100,10 +107,11 @@ async def test_reports_over_a_socket_become_events_and_rates() -> None:
     async with serving(server) as heard, load_stream(server.address) as call:
         await call.write(load_request(node={"id": "e1"}))
         assert (await call.read()).load_reporting_interval.ToMilliseconds() == 1000
-        await call.write(report(api=[seen("eu", good=3, flying=2)], api__gdpr=[seen("eu", bad=3, flying=1)]))
+        api, lawful = seen("eu", good=1, flying=2, issued=3), seen("eu", bad=9, flying=1, issued=6)
+        await call.write(report(api=[api], api__gdpr=[lawful]))
         await until(lambda: any(isinstance(one, LoadReport) for one in heard))
         state = server.states()["e1"]
-        assert (dict(state.rates), dict(state.in_flight)) == ({"eu": 4.0}, {"eu": 3})
+        assert (dict(state.rates), dict(state.in_flight)) == ({"eu": 6.0}, {"eu": 3})
 
 
 async def test_reports_of_an_edge_that_is_not_declared_are_refused() -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import Addresses
@@ -19,7 +20,13 @@ from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.server impor
 from mahavishnu.integrations.multi_region.core.edges import EdgeSpec
 from mahavishnu.integrations.multi_region.core.model import Point
 from mahavishnu.integrations.multi_region.core.traffic import Standing, TrafficPlan
-from mahavishnu.integrations.multi_region.ports.dataplane import Acknowledged, DataPlane, EdgeEvent, Rejected
+from mahavishnu.integrations.multi_region.ports.dataplane import (
+    Acknowledged,
+    Connected,
+    DataPlane,
+    EdgeEvent,
+    Rejected,
+)
 from tests.adapters.envoy.ads_envoy import bootstrap, envoy
 from tests.adapters.envoy.edge import free_port
 from tests.adapters.envoy.grpc_client import PATIENCE_S, Stream, stream, until
@@ -122,6 +129,25 @@ async def test_an_address_that_changes_reaches_edges_without_a_new_plan() -> Non
         names.answers["eu.example.test"] = "192.0.2.8"
         await resolver.look()
         assert await endpoints_of(client) == ["192.0.2.8"]
+
+
+async def test_a_declared_edge_may_wait_for_its_first_plan_and_another_may_not() -> None:
+    async with running() as (plane, server, heard):
+        plane.publish(to(1, "http://192.0.2.1:9000", edges=()))
+        plane.declare(["e1"])
+        async with stream(server.address, "e1") as client, stream(server.address, "e2") as stranger:
+            await client.ask(CLUSTER)
+            await stranger.ask(CLUSTER)
+            with pytest.raises(grpc.aio.AioRpcError, match="no edge 'e2' is declared"):
+                await stranger.read()
+            await until(lambda: Connected("e1", True) in heard)
+            plane.publish(to(2, "http://192.0.2.1:9000", edges=("e1", "e2")))
+            assert (await client.read()).resources
+            assert set(plane.states()) == {"e1"}
+            plane.declare([])
+            with pytest.raises(grpc.aio.AioRpcError, match="not declared"):
+                while True:
+                    await client.read()
 
 
 async def test_what_cannot_be_told_is_an_event_and_a_rejection() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Generator
 from dataclasses import replace
 
-from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import Addresses
+from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.parts import NOBODY_LEAVES, Addresses, Leaving
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.plane import SLICE, EnvoyDataPlane
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resources import CLUSTER
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.server import AdsServer
@@ -23,9 +23,11 @@ class Slow(Translator):
         super().__init__()
         self.done: list[tuple[str, int]] = []
 
-    def steps(self, plan: EdgePlan, generation: int, addresses: Addresses) -> Generator[int, None, Translated]:
+    def steps(
+        self, plan: EdgePlan, generation: int, addresses: Addresses, leaving: Leaving = NOBODY_LEAVES
+    ) -> Generator[int, None, Translated]:
         """As any other, in one step that leaves room for shipping it."""
-        steps = super().steps(plan, generation, addresses)
+        steps = super().steps(plan, generation, addresses, leaving)
         yield SLICE - MADE
         try:
             while True:

@@ -60,6 +60,29 @@ async def test_an_answer_that_leads_to_a_metadata_service_is_not_believed() -> N
     assert resolver.addresses == {"b.test": ("192.0.2.2",)}
 
 
+async def test_an_answer_that_comes_when_nobody_follows_the_host_any_more_is_not_kept() -> None:
+    names = Names(a_test="192.0.2.1", b_test="192.0.2.2")
+
+    async def look(host: str) -> Iterable[str]:
+        resolver.follow(["b.test"])
+        return await names.look(host)
+
+    resolver = Resolver(names.told.append, lookup=look, every_s=3600.0)
+    resolver.follow(["a.test", "b.test"])
+    await resolver.look()
+    assert resolver.addresses == names.told[-1] == {"b.test": ("192.0.2.2",)}
+
+
+async def test_that_a_first_lookup_found_nobody_is_told_since_edges_wait_for_it() -> None:
+    names = Names()
+    resolver = names.resolver()
+    resolver.follow(["never.test"])
+    waited = resolver.awaits({"never.test"})
+    await resolver.look()
+    await resolver.look()
+    assert (waited, resolver.awaits({"never.test"}), names.told) == (True, False, [{}])
+
+
 async def test_hosts_that_nobody_follows_are_forgotten() -> None:
     names = Names(a_test="192.0.2.1", b_test="192.0.2.2")
     resolver = names.resolver()

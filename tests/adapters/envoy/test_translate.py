@@ -156,6 +156,19 @@ def test_new_addresses_are_taken_over() -> None:
     assert third.resources[ENDPOINTS]["api"].version != first.resources[ENDPOINTS]["api"].version
 
 
+def test_what_is_known_of_a_service_stays_when_only_its_neighbour_changes() -> None:
+    translator, web = Translator(), service(kind([target("a", "http://b.test")], service="web"))  # api has its host
+    found = []
+    for url in ("http://a.test", "http://c.test"):
+        _, problems = translator.snapshot(plan(service(kind([target("a", url)])), web), 1, NOWHERE)
+        found.append(
+            (translator.hosts(SPEC.edge_id), [problem.resource for problem in problems if not problem.carried])
+        )
+    assert [hosts for hosts, _ in found] == [{"a.test", "b.test"}, {"c.test", "b.test"}]
+    assert found[0][1] == found[1][1]
+    assert "web" in found[1][1]
+
+
 def test_edges_share_what_is_equal() -> None:
     translator = Translator()
     first, _ = translator.snapshot(plan(service(kind([target("a")]))), 1, NOWHERE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +17,13 @@ from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.resources im
     Snapshot,
 )
 from mahavishnu.integrations.multi_region.adapters.dataplanes.envoy.translate import Translator
-from mahavishnu.integrations.multi_region.core.edges import ClientPlace, Network
+from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec, Network
+from mahavishnu.integrations.multi_region.core.figures import DAY_S
 from mahavishnu.integrations.multi_region.core.model import Point
 from mahavishnu.integrations.multi_region.core.routes import RouteClass
 from mahavishnu.integrations.multi_region.core.traffic import Area, Standing, Target
+from mahavishnu.integrations.multi_region.surfaces.demo.ledger import Outcome
+from mahavishnu.integrations.multi_region.testing.open_loop import Answer
 
 from .edge import plain
 from .plans import NOWHERE, SPEC, kind, plan, service, target, translated
@@ -53,7 +57,10 @@ def test_one_bad_host_name_spoils_nothing_else(host: str) -> None:
         RouteClass("/bad", timeout_s=-1.0),
         RouteClass("/bad", timeout_s=float("nan")),
         RouteClass("/bad", attempt_timeout_s=0.0),
+        RouteClass("/bad", attempt_timeout_s=20.0),
+        RouteClass("/bad", timeout_s=DAY_S + 1),
         RouteClass("/bad", retries=-1),
+        RouteClass("/bad", retries=11),
     ],
 )
 def test_a_route_that_no_edge_takes_leaves_its_requests_to_the_next(bad: RouteClass) -> None:
@@ -62,6 +69,18 @@ def test_a_route_that_no_edge_takes_leaves_its_requests_to_the_next(bad: RouteCl
     assert {route["match"]["prefix"] for route in host["routes"]} == {"/"}
     (problem,) = problems
     assert problem.resource == f"api {bad.prefix}"
+
+
+def test_what_edges_repeat_is_what_counts_as_idempotent() -> None:
+    snapshot, _ = translated(plan(service(kind([target("a")]))))
+    (host,) = plain(snapshot.resources[ROUTES]["services"])["virtual_hosts"]
+    matchers = [header for route in host["routes"] for header in route["match"].get("headers", ())]
+    patterns = {m["string_match"]["safe_regex"]["regex"] for m in matchers if "safe_regex" in m.get("string_match", {})}
+    assert patterns == {"GET|HEAD|OPTIONS|PUT|DELETE"}
+    for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH", "TRACE"):
+        repeated = any(re.fullmatch(pattern, method) for pattern in patterns)
+        assert repeated == Answer(0.0, 1.0, method).idempotent
+        assert repeated == Outcome("Berlin", "web", 0.0, 1.0, (), method=method).repeatable
 
 
 def test_statements_come_before_the_refusal_and_the_refusal_before_the_rest() -> None:
@@ -125,7 +144,9 @@ def test_streams_have_no_limit_and_only_stated_attempts_have_one() -> None:
 # --- the listener -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("listen", ["", "nowhere", "example.test:80", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x"])
+@pytest.mark.parametrize(
+    "listen", ["", "nowhere", "example.test:80", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x", "::1:80"]
+)
 def test_a_listener_without_an_address_is_left_as_it_was(listen: str) -> None:
     translator = Translator()
     before, _ = translator.snapshot(plan(service(kind([target("a")]))), 1, NOWHERE)
@@ -146,6 +167,27 @@ def test_placing_clients_needs_a_database_and_readable_networks() -> None:
         assert "clients" in snapshot.resources[LISTENER]
     options = EdgeOptions(geoip_database="/var/lib/geo.mmdb")
     assert Translator(options).snapshot(plan(service(kind([target("a")])), edge=geo), 1, NOWHERE)[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("edge", "says"),
+    [
+        (replace(SPEC, trusted_hops=101), "trusted_hops: 101 is not allowed; allowed: a whole number from 0 to 100"),
+        (
+            replace(SPEC, client_place=ClientPlace.CIDR, networks=(Network("office", ("10.0.0.1/8",), Point(0, 0)),)),
+            "networks.office: '10.0.0.1/8' is not allowed; allowed: did you mean '10.0.0.0/8'?",
+        ),
+    ],
+)
+def test_what_nobody_could_have_declared_of_an_edge_is_left_out_and_said_in_the_same_words(
+    edge: EdgeSpec, says: str
+) -> None:
+    snapshot, (problem,) = translated(plan(service(kind([target("a")])), edge=edge))
+    assert problem.resource == "listener"
+    assert problem.reason.startswith(says)
+    (manager,) = plain(snapshot.resources[LISTENER]["clients"])["filter_chains"][0]["filters"]
+    assert manager["typed_config"].get("xff_num_trusted_hops", 0) == 0
+    assert not any("ip_tagging" in found["name"] for found in manager["typed_config"]["http_filters"])
 
 
 def clusters_of(snapshot: Snapshot) -> dict[str, set[str]]:

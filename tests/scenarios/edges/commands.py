@@ -18,7 +18,8 @@ async def order(stage: Stage, controller: Controller, *words: str, code: int = 0
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*line, env=stage.env, stdout=pipe, stderr=pipe)
     try:
-        out, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+        async with asyncio.timeout(DEADLINE_S):
+            out, err = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()

@@ -145,7 +145,7 @@ class Island:
         self._here, self.host = f"{network}.{base % 256 + 1}", f"{network}.{base % 256 + 2}"
 
     def make(self) -> None:
-        """Set it up."""
+        """Set it up. Raises OSError."""
         _run("ip", "netns", "add", self.name)
         _run("ip", "link", "add", self._outside, "type", "veth", "peer", "name", self._inside, "netns", self.name)
         _run("ip", "addr", "add", f"{self._here}/30", "dev", self._outside)
@@ -162,7 +162,7 @@ class Island:
         return PythonPlace(env, said, self.host, self._within)
 
     def drop(self) -> None:
-        """From now on no packet goes in or out, and nobody is told."""
+        """From now on no packet goes in or out, and nobody is told. Raises OSError."""
         chains = "\n".join(f"chain {way} {{ type filter hook {way} priority 0; policy drop; }}" for way in _WAYS)
         _run(*self._within, "nft", f"table inet lost {{\n{chains}\n}}")
 
@@ -177,15 +177,23 @@ _NUMBERS = count()
 
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (command, done.stderr)
+    if done.returncode:
+        raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
 def missing_for_islands() -> str | None:
-    """Why there can be no islands here, in capitals; None when there can."""
+    """Why there can be no islands here, in capitals; None when there can: one was made, and taken down again."""
     if os.geteuid() != 0:
         return "NO RIGHT TO MAKE NETWORK NAMESPACES: PACKETS ARE DROPPED ONLY IN TESTS THAT RUN AS ROOT"
     absent = [tool for tool in ("ip", "nft") if shutil.which(tool) is None]
     if absent:
         return f"NO {' AND NO '.join(absent).upper()} HERE: INSTALL iproute2 AND nftables TO DROP PACKETS"
-    made = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
-    return None if made.returncode == 0 else "NO RIGHT TO MAKE NETWORK NAMESPACES, NOT EVEN AS ROOT: IN A CONTAINER?"
+    trial = Island()
+    try:
+        trial.make()
+        trial.drop()
+    except OSError as wrong:
+        return f"NO RIGHT TO MAKE NETWORKS AND TO DROP THEIR PACKETS, NOT EVEN AS ROOT: IN A CONTAINER? ({wrong})"
+    finally:
+        trial.remove()
+    return None

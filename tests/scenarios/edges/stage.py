@@ -43,13 +43,16 @@ CHECK: Mapping[str, Any] = MappingProxyType(
 """How regions are probed: patient enough for a machine that is busy."""
 
 HOST_NAME = "api.test"
-HEDGED = {"prefix": "/", "timeout": "10s", "attempt_timeout": "400ms"}
-"""An attempt has longer than a busy machine takes: a region that is slow only for that is not to be left out."""
+HEDGED = {"prefix": "/", "timeout": "10s", "attempt_timeout": "2s"}
+"""An attempt has far longer than a busy machine takes: a region that is slow only for that is not to be left out."""
 
 SPREAD = {"name": "api", "hosts": [HOST_NAME], "strategy": "round_robin", "routes": [HEDGED]}
 """A service that all regions serve at once."""
 NEAREST = {"name": "api", "hosts": [HOST_NAME], "strategy": "latency_based", "routes": [HEDGED]}
 """A service that the nearest region serves; each other one stands by."""
+
+PATIENT: Mapping[str, str] = MappingProxyType({"FAILOVER_TIMEOUT": "30"})
+"""Settings of controllers: an edge that lags only because the machine is busy is waited for."""
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -198,7 +201,7 @@ class Stage:
             file = self.folder / f"{name}.yaml"
             file.write_text(json.dumps(world))
             command += ["-f", str(file)]
-        given = {f"MAHAVISHNU_MULTI_REGION__{key}": value for key, value in (settings or {}).items()}
+        given = {f"MAHAVISHNU_MULTI_REGION__{key}": value for key, value in {**PATIENT, **(settings or {})}.items()}
         process = Started(command, self.env | given, self.folder / name)
         self._processes.append(process)
         assert self._http is not None

@@ -16,17 +16,17 @@ import pytest
 from mahavishnu.integrations.multi_region.testing.open_loop import OpenLoop, shares
 
 from .places import NGINX, missing_for_islands
-from .stage import EDGE, NEAREST, SPREAD, Controller, Stage, told, world
+from .stage import EDGE, HEDGED, NEAREST, SPREAD, Controller, Stage, told, world
 
 pytestmark = pytest.mark.slow
 
-NO_ISLANDS = missing_for_islands()
 NO_NGINX = None if shutil.which(NGINX) or Path(NGINX).exists() else "NO NGINX HERE: INSTALL nginx-light"
 VICTIM, OTHERS = "fra", ("par", "iad")
-needs_islands = pytest.mark.skipif(NO_ISLANDS is not None, reason=str(NO_ISLANDS))
 needs_nginx = pytest.mark.skipif(NO_NGINX is not None, reason=str(NO_NGINX))
 
 SERVICES = {"active-active": SPREAD, "active-passive": NEAREST}
+HASTY = {name: service | {"routes": [HEDGED | {"attempt_timeout": "400ms"}]} for name, service in SERVICES.items()}
+"""For regions that fall silent: an attempt may take no longer than a busy machine sometimes does."""
 PLAIN = {name: service | {"routes": []} for name, service in SERVICES.items()}
 """Routes without a time for an attempt: what an honest request may take is unknown."""
 
@@ -56,8 +56,11 @@ def check_record(told_of: Mapping[str, Any]) -> None:
     assert (told_of["acknowledged_by"], told_of["lagging"]) == ([EDGE], [])
 
 
-def check(name: str, arrangement: str, load: OpenLoop) -> None:
-    """Nothing failed, everybody who should served, and who stood by took over."""
+def check(name: str, arrangement: str, load: OpenLoop, *, hasty: bool = False) -> None:
+    """Nothing failed, everybody who should served, and who stood by took over.
+
+    ``hasty``: a region that is well may have been too slow for one attempt, which another then served.
+    """
     found = load.summary()
     told(name, found)
     assert [answer for answer in load.answers if answer.failed and not answer.cut] == []
@@ -65,13 +68,18 @@ def check(name: str, arrangement: str, load: OpenLoop) -> None:
         assert set(found.before) == {VICTIM, *OTHERS}
         assert set(OTHERS) <= set(found.after)
     else:
-        assert set(found.before) == {VICTIM}
-        assert set(shares(load.answers[-200:])) == {OTHERS[0]}
+        for served, region in ((found.before, VICTIM), (shares(load.answers[-200:]), OTHERS[0])):
+            assert max(served, key=served.__getitem__) == region
+            assert hasty or set(served) == {region}
 
 
 @pytest.mark.parametrize("arrangement", SERVICES)
-@pytest.mark.parametrize("fault", ["kill", "hang", pytest.param("drop", marks=needs_islands)])
+@pytest.mark.parametrize("fault", ["kill", "hang", "drop"])
 async def test_a_region_is_lost(fault: str, arrangement: str) -> None:
+    missing = missing_for_islands() if fault == "drop" else None
+    if missing is not None:
+        pytest.skip(missing)
+    hasty = fault != "kill"
     async with Stage() as stage:
         begin = {"kill": lambda: stage.places[VICTIM].kill(), "hang": lambda: stage.places[VICTIM].hang()}
         if fault == "drop":
@@ -79,9 +87,9 @@ async def test_a_region_is_lost(fault: str, arrangement: str) -> None:
         else:
             await stage.regions(VICTIM)
         await stage.regions(*OTHERS)
-        controller = await stage.controller(world(stage, SERVICES[arrangement]))
+        controller = await stage.controller(world(stage, (HASTY if hasty else SERVICES)[arrangement]))
         load = await lose(stage, controller, arrangement, begin[fault])
-    check(f"{fault}, {arrangement}", arrangement, load)
+    check(f"{fault}, {arrangement}", arrangement, load, hasty=hasty)
 
 
 @needs_nginx

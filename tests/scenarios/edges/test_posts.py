@@ -16,7 +16,7 @@ from .stage import SPREAD, Stage, told, world
 
 pytestmark = pytest.mark.slow
 
-ROUTE = {"prefix": "/", "timeout": "4s", "attempt_timeout": "400ms"}
+ROUTE = {"prefix": "/", "timeout": "4s", "attempt_timeout": "1s"}
 OPEN = SPREAD | {"routes": [ROUTE | {"retry_keyed": True}]}
 STRICT = SPREAD | {"name": "strict", "hosts": ["strict.test"], "routes": [ROUTE]}
 KEY, NUMBER = "idempotency-key", "x-number"

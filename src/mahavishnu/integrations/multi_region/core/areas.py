@@ -7,11 +7,10 @@ another and rename none. An area of countries is called by the first of them, in
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from ipaddress import ip_network
 from itertools import groupby
 from math import ceil, log2
 
-from .edges import ClientPlace, EdgeSpec, Network
+from .edges import ClientPlace, EdgeSpec
 from .model import RegionView
 from .ranking import Key
 from .traffic import Area
@@ -51,13 +50,10 @@ def rtt_step_ms(estimate_ms: float) -> int:
 
 
 def areas_of(edge: EdgeSpec, own: Order, countries: Mapping[str, Order], networks: Mapping[str, Order]) -> Areas:
-    """The areas of an edge. ``own``: the order at its own place; ``countries``, ``networks``: by code and by name.
-
-    Of networks within each other the narrowest comes first: it is the one that a client belongs to.
-    """
+    """The areas of an edge. ``own``: the order at its own place; ``countries``, ``networks``: by code and by name."""
     if edge.client_place is ClientPlace.CIDR:
-        narrowest_first = sorted(edge.networks, key=lambda network: (-_prefix_length(network), network.name))
-        return (*((Area(n.name, network=n.name), networks[n.name]) for n in narrowest_first), (Area(""), own))
+        names = sorted(network.name for network in edge.networks)
+        return (*((Area(name, network=name), networks[name]) for name in names), (Area(""), own))
     if edge.client_place is ClientPlace.EDGE:
         return ((Area(""), own),)
     groups: dict[Order, list[str]] = {own: []}
@@ -65,7 +61,3 @@ def areas_of(edge: EdgeSpec, own: Order, countries: Mapping[str, Order], network
         groups.setdefault(countries[code], []).append(code)
     at_home = Area("", tuple(groups.pop(own)))
     return (*((Area(codes[0].lower(), tuple(codes)), order) for order, codes in groups.items()), (at_home, own))
-
-
-def _prefix_length(network: Network) -> int:
-    return max((ip_network(cidr).prefixlen for cidr in network.cidrs), default=0)

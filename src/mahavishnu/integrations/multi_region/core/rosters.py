@@ -86,7 +86,7 @@ class Kind:
             service.strategy if service is not None else RoutingStrategy.LATENCY_BASED,
             needs.deployed,
             None if deployment is None else deployment.groups,
-            () if deployment is None else deployment.warm,
+            () if deployment is None else deployment.spares,
             tuple(sorted(shares_of(service, deployment).items())),
             frozenset(region.region_id for region in moved if failed_over_for(region, needs)),
         )

@@ -14,14 +14,12 @@ from types import MappingProxyType
 
 from .demand import Demand
 from .deployment import DeploymentView
+from .failover import DEFAULT_PRIORITY
 from .model import Fleet, RoutingStrategy
 from .room import LEAST, Ask, Line, Pool, Rooms, Share
 from .sharing import are_same
 from .tiers import whole_weights
-from .traffic import EdgePlan, ServiceTraffic, Standing, Target, TrafficClass
-
-UNDECLARED = 100
-"""The priority of a service that nobody declared."""
+from .traffic import EdgePlan, ServiceTraffic, Standing, Target, TrafficClass, service_of
 
 Tier = tuple[Target, ...]
 _Swaps = dict[int, TrafficClass]
@@ -59,19 +57,14 @@ def _asking(edge_id: str, plan: EdgePlan, demand: Demand) -> Iterator[TrafficCla
     """The classes that have traffic, and somebody to serve it."""
     wanted: dict[str, set[str]] = {}
     for name in (name for at, name in demand if at == edge_id):
-        wanted.setdefault(_service_part(name), set()).add(name)
+        wanted.setdefault(service_of(name), set()).add(name)
     for service in plan.services:
-        names = wanted.get(_service_part(service.classes[0].name), set()) if wanted and service.classes else set()
+        names = wanted.get(service.service, set())
         for kind in service.classes if names else ():
             if names and (name := kind.name) in names:
                 names.remove(name)
                 if kind.exhausted is None and demand[edge_id, name] > 0:
                     yield kind
-
-
-def _service_part(class_name: str) -> str:
-    """The service in the name of a class, as it is written there."""
-    return class_name.partition("~")[0].partition("@")[0]
 
 
 def _reserve(kind: TrafficClass, reserves: Reserves) -> frozenset[str]:
@@ -80,7 +73,7 @@ def _reserve(kind: TrafficClass, reserves: Reserves) -> frozenset[str]:
 
 def _ask(edge_id: str, kind: TrafficClass, fleet: Fleet, demand: Demand, reserves: Reserves) -> Ask:
     service = fleet.services.get(kind.service)
-    priority = service.priority if service is not None else UNDECLARED
+    priority = service.priority if service is not None else DEFAULT_PRIORITY
     weighted = service is not None and service.strategy is RoutingStrategy.WEIGHTED
     lines = _lines(kind, fleet.deployments.get(kind.service), weighted, _reserve(kind, reserves))
     return Ask(edge_id, kind.name, priority, demand[edge_id, kind.name], lines)

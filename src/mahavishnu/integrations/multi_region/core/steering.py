@@ -23,7 +23,7 @@ from .routes import RouteClass
 from .sharing import Before, OldClasses, are_same
 from .spill import Reserves, made_to_fit
 from .tiers import Member, Pool, placed, pools_of, whole_weights
-from .traffic import EdgePlan, ServiceTraffic, Standing, Target, TrafficClass, TrafficPlan
+from .traffic import EdgePlan, ServiceTraffic, Standing, Target, TrafficClass, TrafficPlan, Whereabouts
 
 DEFAULT_SERVICE = "default"
 """The service that an edge has where none is declared."""
@@ -78,7 +78,16 @@ def plan_traffic(
     plans = {edge_id: planner.edge(edges[edge_id]) for edge_id in sorted(edges)}
     fitting = made_to_fit(plans, others, given.demand, planner.reserves)
     told = {edge_id: before.edge(plan, plans[edge_id]) for edge_id, plan in fitting.items()}
-    return TrafficPlan(fleet.revision, fleet.generation, MappingProxyType(told))
+    return TrafficPlan(fleet.revision, fleet.generation, MappingProxyType(told), whereabouts(fleet, given.check))
+
+
+def whereabouts(fleet: Fleet, check: Callable[[str], HealthCheck]) -> Mapping[str, Whereabouts]:
+    """Where each region is. ``check``: how edges are to watch a region, by its id."""
+    found = {
+        name: Whereabouts(region.endpoint, region.protocol, check(name), (region.country, region.facts))
+        for name, region in sorted(fleet.regions.items())
+    }
+    return MappingProxyType(found)
 
 
 def hosts_of(services: Mapping[str, Service | None]) -> dict[str, tuple[str, ...]]:

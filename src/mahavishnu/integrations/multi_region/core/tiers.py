@@ -141,7 +141,7 @@ def _stages(
         return _staged(ranked, lambda stage: _by_strategy(stage, strategy, weights))
     active = [one for one in ranked if one.region.region_id in deployment.active]
     by_id = {one.region.region_id: one for one in ranked}
-    warm = [by_id[region_id] for region_id in deployment.warm if region_id in by_id]
+    warm = [by_id[region_id] for region_id in deployment.spares if region_id in by_id]
     return _staged(active, lambda stage: _by_group(stage, strategy, deployment, weights)) + _staged(warm, _each_alone)
 
 
@@ -169,7 +169,7 @@ def _by_group(
 
 
 def _scaled(pool: Pool, weight: float) -> Pool:
-    """The same pool with shares that add up to ``weight``."""
+    """A pool with its shares made to add up to ``weight``."""
     shares = [share for _, share in pool]
     parts = shares if sum(shares) > 0 else [1.0] * len(shares)
     return [(one, weight * part / sum(parts)) for (one, _), part in zip(pool, parts, strict=True)]

@@ -6,16 +6,19 @@ tiers of regions, and holds none that may not serve it (L6). How a plan is made 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from urllib.parse import unquote
 
 from .edges import EdgeSpec
 from .model import HealthCheck, UpstreamProtocol
 from .routes import RouteClass
 
 _ESCAPED = str.maketrans({"%": "%25", "~": "%7E", "@": "%40"})
+_AFTER_SERVICE = re.compile("[~@]")
 
 
 class Standing(StrEnum):
@@ -76,6 +79,11 @@ class TrafficClass:
         return (target for tier in self.tiers for target in tier)
 
 
+def service_of(class_name: str) -> str:
+    """The service that a class of this name (``TrafficClass.name``) is of."""
+    return unquote(_AFTER_SERVICE.split(class_name, maxsplit=1)[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Area:
     """Clients that get one order of regions. ``countries``: ISO codes, by an MMDB; ``network``: a declared network."""
@@ -119,9 +127,23 @@ class EdgePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a region is, whichever class it is in. ``grounds``: what law goes by; where they are equal, its word is."""
+
+    endpoint: str
+    protocol: UpstreamProtocol
+    check: HealthCheck
+    grounds: object = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficPlan:
-    """What every edge is told. ``revision``: of the intent; ``generation``: of the fleet that it was made from."""
+    """What every edge is told. ``revision``: of the intent; ``generation``: of the fleet that it was made from.
+
+    ``regions``: every region of that fleet, those that are in no class among them.
+    """
 
     revision: int
     generation: int
     edges: Mapping[str, EdgePlan] = field(default_factory=lambda: MappingProxyType({}))
+    regions: Mapping[str, Whereabouts] = field(default_factory=lambda: MappingProxyType({}))

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from mahavishnu.integrations.multi_region.core.deployment import DeploymentView
 from mahavishnu.integrations.multi_region.core.events import Event, EventKind
 
 from .manager import RegionManager
-from .steering import Steering
+from .steering import Settlement, Steering
 
 PATIENCE_S = 5.0
 """How long an edge may take before it is said to lag."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shift:
+    """A deployment as it was written at a revision of intent, at ``began`` (monotonic seconds)."""
+
+    view: DeploymentView
+    revision: int
+    began: float
 
 
 class Shifts:
@@ -21,45 +31,54 @@ class Shifts:
         self._manager = manager
         self._steering = steering
         self._clock = manager.clock
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._under_way: dict[str, tuple[_Shift, asyncio.Task[None]]] = {}
 
     def follow(self, before: DeploymentView | None, after: DeploymentView, revision: int) -> None:
-        """A deployment was written at a revision of intent: where that moves traffic, see it through."""
+        """A deployment was written at a revision of intent: where that moves traffic, see it through.
+
+        A shift that is overtaken by the next one is recorded as far as it came, unless it gave nobody traffic.
+        """
         moved = before is None or before.weights != after.weights or before.active != after.active
         if self._steering is None or not moved or not self._steering.connected():
             return
-        overtaken = self._tasks.pop(after.deployment_id, None)
-        if overtaken is not None:
-            overtaken.cancel()
-        task = asyncio.create_task(self._see_through(self._steering, after, revision), name="shift at edges")
-        self._tasks[after.deployment_id] = task
+        overtaken, task = self._under_way.pop(after.deployment_id, (None, None))
+        if overtaken is not None and task is not None and not task.done():
+            task.cancel()
+            if any(overtaken.view.weights.values()):
+                self._record(overtaken, self._steering.settlement(overtaken.revision), overtaken=True)
+        shift = _Shift(after, revision, self._clock.monotonic())
+        task = asyncio.create_task(self._see_through(self._steering, shift), name="shift at edges")
+        self._under_way[after.deployment_id] = shift, task
 
     async def seen_through(self, deployment_id: str) -> None:
         """Wait until every edge has acknowledged the latest shift of a deployment, or the time for it is up."""
-        while (task := self._tasks.get(deployment_id)) is not None:
-            await asyncio.wait({task})
-            if self._tasks.get(deployment_id) is task:
-                del self._tasks[deployment_id]
+        while (latest := self._under_way.get(deployment_id)) is not None:
+            await asyncio.wait({latest[1]})
+            if self._under_way.get(deployment_id) is latest:
+                del self._under_way[deployment_id]
 
     async def close(self) -> None:
         """Wait no more."""
-        tasks, self._tasks = list(self._tasks.values()), {}
+        tasks, self._under_way = [task for _, task in self._under_way.values()], {}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _see_through(self, steering: Steering, view: DeploymentView, revision: int) -> None:
-        began = self._clock.monotonic()
-        settlement = await steering.settled(revision, PATIENCE_S)
+    async def _see_through(self, steering: Steering, shift: _Shift) -> None:
+        self._record(shift, await steering.settled(shift.revision, PATIENCE_S), overtaken=False)
+
+    def _record(self, shift: _Shift, settlement: Settlement, *, overtaken: bool) -> None:
+        view, kind = shift.view, EventKind.DEPLOYMENT_ACKNOWLEDGED
         details = {
             "state": view.state.value,
             "step": view.step,
             "weights": view.weights,
-            "revision": revision,
+            "revision": shift.revision,
             "acknowledged_by": list(settlement.acknowledged_by),
             "lagging": list(settlement.lagging),
-            "duration_ms": 1000.0 * (self._clock.monotonic() - began),
+            "rejected": list(settlement.rejected),
+            "overtaken": overtaken,
+            "duration_ms": 1000.0 * (self._clock.monotonic() - shift.began),
         }
-        kind, at = EventKind.DEPLOYMENT_ACKNOWLEDGED, self._clock.now()
-        event = Event(kind, at, view.deployment_id, reason=settlement.reason, details=details)
-        self._manager.recorder.soon(event)
+        why = f"overtaken by the next shift: {settlement.reason}" if overtaken else settlement.reason
+        self._manager.recorder.soon(Event(kind, self._clock.now(), view.deployment_id, reason=why, details=details))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import structlog
@@ -26,10 +26,11 @@ from mahavishnu.integrations.multi_region.ports.dataplane import (
     Ejected,
     LoadReport,
     Rejected,
-    Rejection,
+    Settled,
 )
 from mahavishnu.integrations.multi_region.shell.edges.alarms import EdgeAlarms
 from mahavishnu.integrations.multi_region.shell.edges.evidence import EdgeEvidence
+from mahavishnu.integrations.multi_region.shell.edges.overview import EdgeOverview
 from mahavishnu.integrations.multi_region.shell.edges.plans import EdgePlans, Planner
 from mahavishnu.integrations.multi_region.shell.edges.read_back import ReadBack
 
@@ -45,40 +46,21 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class EdgeOverview:
-    """One edge for people. ``declared``: in the intent; ``connected``: it listens to this controller.
-
-    ``acknowledged``: generation of the newest plan that it has taken over whole; ``current``: of the newest plan there
-    is; ``synced``: whether it has that one. ``rates``: requests/s by region; ``in_flight``: requests without an answer,
-    by region; both as it last reported. ``astray``: regions that it holds in a class where they do not belong.
-    ``read_back_age_s``: seconds since its agent last told what it really holds, None when none has.
-    """
-
-    edge_id: str
-    declared: bool
-    connected: bool
-    acknowledged: int | None
-    current: int
-    synced: bool
-    rejections: tuple[Rejection, ...] = ()
-    rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    in_flight: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    astray: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    version: str = ""
-    read_back_age_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Settlement:
-    """Which of the connected edges do by a revision of intent or a later one, and which lag behind it, both sorted."""
+    """Which of the connected edges do by a revision of intent or a later one, and which lag behind it, both sorted.
+
+    ``rejected``: those of ``acknowledged_by`` that refused a part of the plan, by which it moves no requests.
+    """
 
     acknowledged_by: tuple[str, ...] = ()
     lagging: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
         """For people."""
-        return f"edges lag: {', '.join(self.lagging)}" if self.lagging else "every connected edge has taken it over"
+        lag = f"edges lag: {', '.join(self.lagging)}" if self.lagging else "every connected edge has taken it over"
+        return f"{lag}; with parts refused: {', '.join(self.rejected)}" if self.rejected else lag
 
 
 class Steering:
@@ -95,12 +77,15 @@ class Steering:
         self._clock = manager.clock
         self._alarms = EdgeAlarms(manager.recorder, manager.clock)
         self._evidence = EdgeEvidence(manager, lambda: self.plan)
-        self._plans = EdgePlans(manager, self._publish, lambda: self._evidence.seen, planner, first_look_s)
+        self._plans = EdgePlans(
+            manager, self._publish, plane.declare, lambda: self._evidence.seen, planner, first_look_s
+        )
         self._read_back = ReadBack(lambda: self.plan, self.take)
         self._read_back_at: dict[str, float] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._firsts: list[tuple[int, int]] = []
+        self._letting_go = False
 
     async def initialize(self) -> None:
         """Publish the first plan, then follow every change. Safe to call twice."""
@@ -141,8 +126,12 @@ class Steering:
         return tuple(sorted(self._manager.edges.keys() - set(self.connected())))
 
     def lagging(self, revision: int) -> tuple[str, ...]:
-        """The connected edges that have not acknowledged a plan made from that revision of intent, or a later one."""
-        return tuple(state.edge_id for state in self._listening() if self._revision_at(state) < revision)
+        """The connected edges that do not carry out a plan made from that revision of intent, or a later one.
+
+        One that refused a part of it does where it goes on with an older version of that part, and was told of the part
+        by a plan before that revision: then nothing moves by it.
+        """
+        return tuple(state.edge_id for state in self._listening() if not self._does(state, revision))
 
     async def settled(self, revision: int, timeout_s: float) -> Settlement:
         """Wait until no connected edge lags behind a revision of intent, for ``timeout_s`` seconds at most.
@@ -150,8 +139,14 @@ class Steering:
         Nobody waits for edges that are not connected: ``edges`` tells of them.
         """
         await self._until(lambda: not self.lagging(revision), timeout_s)
-        lagging = self.lagging(revision)
-        return Settlement(tuple(edge_id for edge_id in self.connected() if edge_id not in lagging), lagging)
+        return self.settlement(revision)
+
+    def settlement(self, revision: int) -> Settlement:
+        """Which connected edges do by a revision of intent as of now, and which lag."""
+        states = {state.edge_id: state for state in self._listening()}
+        done = tuple(edge_id for edge_id, state in states.items() if self._does(state, revision))
+        rejected = tuple(name for name in done if self._revision_of(states[name].acknowledged) < revision)
+        return Settlement(done, tuple(edge_id for edge_id in states if edge_id not in done), rejected)
 
     def in_flight(self, region_id: str) -> int:
         """Requests to a region without an answer, over all connected edges, as each last reported."""
@@ -169,8 +164,12 @@ class Steering:
         acknowledged_at: dict[str, float] = {}
 
         def busy() -> tuple[str, ...]:
-            for edge_id in {*self.connected()} - {*self.lagging(revision)}:
-                acknowledged_at.setdefault(edge_id, self._clock.monotonic())
+            lagging = self.lagging(revision)
+            for edge_id in self.connected():
+                if edge_id in lagging:  # it may have been started anew, from something old
+                    acknowledged_at.pop(edge_id, None)
+                else:
+                    acknowledged_at.setdefault(edge_id, self._clock.monotonic())
             return tuple(s.edge_id for s in self._listening() if not self._is_rid_of(s, region_id, acknowledged_at))
 
         await self._until(lambda: not busy(), timeout_s)
@@ -182,14 +181,14 @@ class Steering:
             case LoadReport():
                 self._evidence.take(event)
             case Connected():
-                self._alarms.connection(event)
+                self._alarms.connection(event, self._leave_of(event.edge_id))
             case Rejected():
                 self._alarms.rejection(event)
             case Ejected():
                 self._alarms.ejection(event)
             case Astray():
                 self._alarms.stray(event)
-            case Acknowledged():
+            case Acknowledged() | Settled():
                 pass  # the data plane's states tell it
         self._wake()
 
@@ -198,7 +197,17 @@ class Steering:
         self._read_back_at[report.edge_id] = self._clock.monotonic()
         self._read_back.take(report)
 
+    def let_go(self) -> None:
+        """Edges that end from now on end with this controller, as they should."""
+        self._letting_go = True
+
     # --- inside -------------------------------------------------------------------------------
+
+    def _leave_of(self, edge_id: str) -> str | None:
+        """Why an edge that ends was to end; None when it was not."""
+        if edge_id not in self._manager.edges:
+            return "is not declared any more"
+        return "ends with this controller" if self._letting_go else None
 
     def _publish(self, plan: TrafficPlan) -> None:
         if not self._firsts or self._firsts[-1][1] != plan.revision:
@@ -210,11 +219,17 @@ class Steering:
         states, declared = self._plane.states(), self._manager.edges
         return [state for edge_id, state in sorted(states.items()) if state.connected and edge_id in declared]
 
-    def _revision_at(self, state: EdgeState) -> int:
-        """The revision of intent that an edge does by; -1 before its first plan."""
-        if state.acknowledged is None:
+    def _does(self, state: EdgeState, revision: int) -> bool:
+        """Whether an edge does by a revision of intent; see ``lagging``."""
+        if self._revision_of(state.acknowledged) >= revision:
+            return True
+        return self._revision_of(state.settled) >= revision > self._revision_of(state.refused)
+
+    def _revision_of(self, generation: int | None) -> int:
+        """The revision of intent that plans were made from by then; -1 before the first."""
+        if generation is None:
             return -1
-        place = bisect_right(self._firsts, state.acknowledged, key=lambda first: first[0])
+        place = bisect_right(self._firsts, generation, key=lambda first: first[0])
         return self._firsts[place - 1][1] if place else -1
 
     def _is_rid_of(self, state: EdgeState, region_id: str, acknowledged_at: Mapping[str, float]) -> bool:
@@ -230,9 +245,11 @@ class Steering:
             declared=state.edge_id in self._manager.edges,
             connected=state.connected,
             acknowledged=state.acknowledged,
+            settled=state.settled,
             current=self.plan.generation,
             synced=state.connected and state.acknowledged == self.plan.generation,
             rejections=state.rejections,
+            serving=state.serving,
             rates=state.rates,
             in_flight=state.in_flight,
             astray=self._alarms.astray(state.edge_id),

@@ -32,8 +32,11 @@ class EdgeAlarms:
         """Regions that an edge holds in a class where they do not belong, by class, as it last told."""
         return dict(self._astray.get(edge_id, {}))
 
-    def connection(self, told: Connected) -> None:
-        """An edge came, or is gone: what it refused and ejected then counts no more."""
+    def connection(self, told: Connected, leave: str | None = None) -> None:
+        """An edge came, or is gone: what it refused and ejected then counts no more.
+
+        ``leave``: why it was to go; None when nobody asked it to, which is an alarm.
+        """
         edge_id = told.edge_id
         if told.connected is (edge_id in self._connected):
             return
@@ -44,6 +47,9 @@ class EdgeAlarms:
         self._connected.discard(edge_id)
         self._refused = {key: why for key, why in self._refused.items() if key[0] != edge_id}
         self._ejected = {key for key in self._ejected if key[0] != edge_id}
+        if leave is not None:
+            self._event(EventKind.EDGE_LEFT, edge_id, leave)
+            return
         self._event(EventKind.EDGE_LOST, edge_id, "does not listen any more; it goes on with what it has")
 
     def rejection(self, told: Rejected) -> None:

@@ -5,7 +5,6 @@ What counts as a change is decided in ``core/demand.py``; here the figures are k
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container
 from types import MappingProxyType
 
@@ -21,14 +20,11 @@ class EdgeDemand:
 
     def take(self, told: LoadReport) -> None:
         """An edge tells what it saw since it told last; of a class that it does not name, it saw nothing."""
-        period_s = max(told.period_s, 0.001)
-        issued = Counter[str]()
-        for load in told.loads:
-            issued[load.class_name] += max(load.issued, load.succeeded + load.failed)
+        rates = told.class_rates()
         before = self._edges.get(told.edge_id, {})
         after = {
-            name: before.get(name, Smoothed()).after(issued[name] / period_s, period_s)
-            for name in sorted({*before, *issued})
+            name: before.get(name, Smoothed()).after(rates.get(name, 0.0), told.period_s)
+            for name in sorted({*before, *rates})
         }
         self._edges[told.edge_id] = {name: one for name, one in after.items() if one.rate}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from mahavishnu.integrations.multi_region.core.demand import Seen, foreign_loads
+from mahavishnu.integrations.multi_region.core.demand import Seen, booked, seen_alive
 from mahavishnu.integrations.multi_region.core.model import ComplianceFramework
 from mahavishnu.integrations.multi_region.core.safety import Carried
 from mahavishnu.integrations.multi_region.core.traffic import TrafficPlan
@@ -36,15 +36,12 @@ LEAST_KEPT_S = 3.0
 SEEN_S = 5.0
 """How long a report of successes counts as seeing a region alive now."""
 
-WORTH_TELLING = 0.01
-"""Changes of load below this share of a region's limit are not worth a new plan."""
-
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """What one edge told last, and when (monotonic seconds). ``rates``: requests/s by region."""
+    """What one edge told last, and when (monotonic seconds). ``rates``: requests/s that it sent, by region."""
 
     at: float
     period_s: float
@@ -126,19 +123,16 @@ class EdgeEvidence:
     # --- inside -------------------------------------------------------------------------------
 
     def _summed(self, told: LoadReport) -> _Report:
-        period = max(told.period_s, 0.001)
-        issued, succeeded, failed = Counter[str](), Counter[str](), Counter[str]()
+        succeeded, failed = Counter[str](), Counter[str]()
         kinds: dict[str, frozenset[Carried]] = {}
         asked = self._requirements(told.edge_id)
         for load in told.loads:
-            issued[load.region_id] += max(load.issued, load.succeeded + load.failed)
             succeeded[load.region_id] += load.succeeded
             failed[load.region_id] += load.failed
             if load.succeeded:
                 kind = Carried(load.service, asked.get(load.class_name, frozenset()))
                 kinds[load.region_id] = kinds.get(load.region_id, frozenset()) | {kind}
-        rates = {region_id: count / period for region_id, count in issued.items()}
-        return _Report(self._clock.monotonic(), period, rates, succeeded, failed, kinds)
+        return _Report(self._clock.monotonic(), told.period_s, told.rates(), succeeded, failed, kinds)
 
     def _requirements(self, edge_id: str) -> dict[str, frozenset[ComplianceFramework]]:
         """What the requests of each class of an edge ask of the law."""
@@ -147,14 +141,14 @@ class EdgeEvidence:
         return {kind.name: frozenset(map(ComplianceFramework, kind.requirements)) for kind in kinds}
 
     def _look_who_is_alive(self) -> None:
-        """A region is seen alive while most requests that edges sent it lately ended well."""
+        """Whom edges see alive, from the reports that still tell it."""
         now = self._clock.monotonic()
         succeeded, failed = Counter[str](), Counter[str]()
         for report in self._reports.values():
             if report.current(now):
                 succeeded += report.succeeded
                 failed += report.failed
-        alive = frozenset(region_id for region_id, count in succeeded.items() if count > failed[region_id])
+        alive = seen_alive(succeeded, failed)
         if alive != self.seen.alive:
             self.seen = replace(self.seen, alive=alive)
             self._manager.registry.touch()  # plans are made by it
@@ -189,22 +183,16 @@ class EdgeEvidence:
         if changed:
             self._manager.registry.touch()  # plans are made by it
 
-    def _tell_loads(self, reports: Mapping[str, _Report]) -> dict[str, float]:
-        """Tell the load of each region: what edges send it, on top of what comes from elsewhere.
-
-        What they send as it then counts in the loads of regions, in requests/s. Loads from before we began may be
-        theirs.
-        """
-        regions, counted = self._manager.regions, dict(self.seen.carried)
-        sent = sum((Counter(report.rates) for report in reports.values()), Counter[str]())
-        foreign = foreign_loads({name: region.current_capacity for name, region in regions.items()}, counted)
-        for region_id, region in regions.items():
-            rate, before = float(sent[region_id]), counted.get(region_id, 0.0)
-            theirs = rate if not before and region.current_capacity == self._declared.get(region_id) else 0.0
-            others = max(0.0, foreign[region_id] - theirs)
-            least, load = WORTH_TELLING * region.capabilities.max_capacity, region.current_capacity
-            counted[region_id] = max(0.0, round(load - others, 6))
-            if abs(others + rate - load) > least or bool(rate) is not bool(before):
-                self._manager.report_load(region_id, others + rate)
-                counted[region_id] = rate
-        return {region_id: rate for region_id, rate in counted.items() if rate and region_id in regions}
+    def _tell_loads(self, reports: Mapping[str, _Report]) -> Mapping[str, float]:
+        """Tell the load of each region; what edges send, as it then counts in these, in requests/s."""
+        regions = self._manager.regions
+        booking = booked(
+            {region_id: region.current_capacity for region_id, region in regions.items()},
+            {region_id: region.capabilities.max_capacity for region_id, region in regions.items()},
+            sum((Counter(report.rates) for report in reports.values()), Counter[str]()),
+            self.seen.carried,
+            self._declared,
+        )
+        for region_id, load in booking.told.items():
+            self._manager.report_load(region_id, load)
+        return booking.carried

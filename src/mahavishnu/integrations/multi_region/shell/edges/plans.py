@@ -8,7 +8,7 @@ decided in ``core/steering.py``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 class EdgePlans:
     """Follows the manager. ``publish`` is called on the event loop with each plan; ``seen`` says what edges tell.
 
+    ``declare`` is called with the ids of the declared edges as they are now, before there is a plan for them.
+
     A plan that cannot be made, or not be published, is logged, and the last one stays. ``first_look_s``: how long the
     first plan with regions waits until each has been heard of: an order made of the first answers alone would move
     traffic, and edges that ran before this process did go on with what they have.
@@ -47,6 +49,7 @@ class EdgePlans:
         self,
         manager: RegionManager,
         publish: Callable[[TrafficPlan], None],
+        declare: Callable[[Iterable[str]], None],
         seen: Callable[[], Seen],
         planner: Planner | None = None,
         first_look_s: float = 0.0,
@@ -56,6 +59,7 @@ class EdgePlans:
         self._looked = first_look_s <= 0
         self._look: asyncio.Task[None] | None = None
         self._publish = publish
+        self._declare = declare
         self._seen = seen
         self._planner = planner or plan_traffic
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -94,6 +98,7 @@ class EdgePlans:
         self._due = False
         if self._loop is None:
             return
+        self._declare(self._manager.edges)
         if self._worker is not None:
             self._overtaken = True
             return

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from mahavishnu.integrations.multi_region.core.address import parse_address
 from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport
 from mahavishnu.integrations.multi_region.errors import SettingsError
 from mahavishnu.integrations.multi_region.settings import PREFIX, Settings, state_dir
@@ -39,13 +40,15 @@ async def edges_here(
     async def take(report: EdgeReport) -> None:
         steering.take_report(report)
 
-    host, _, port = plane.address.rpartition(":")
     workshop = Workshop(
         envoy=find_envoy(settings.envoy),
-        controllers=((host.strip("[]"), int(port)), *settings.peers),
+        controllers=(parse_address(plane.address), *settings.peers),
         state_dir=state_dir() / "edges",
         take=take,
         drain_s=settings.drain_timeout,
     )
     async with local_edges(workshop, lambda: system.region_manager.edges):
-        yield
+        try:
+            yield
+        finally:
+            steering.let_go()

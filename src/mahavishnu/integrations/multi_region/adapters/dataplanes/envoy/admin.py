@@ -11,6 +11,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
 from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport, HostSeen
 from mahavishnu.integrations.multi_region.errors import UnavailableError
 
+from .bootstrap import XDS_CLUSTER
 from .parts import LISTENER_NAME
 
 ANSWER_S = 5.0
@@ -55,6 +56,11 @@ class Admin:
     async def clients(self) -> int:
         """How many connections of clients are open."""
         path = f"/stats?format=json&type=Gauges&filter=^http.{LISTENER_NAME}.downstream_cx_active$"
+        return sum(int(stat["value"]) for stat in json.loads(await self._ask("GET", path))["stats"])
+
+    async def streams(self) -> int:
+        """How many streams to controllers are open."""
+        path = f"/stats?format=json&type=Gauges&filter=^cluster.{XDS_CLUSTER}.upstream_rq_active$"
         return sum(int(stat["value"]) for stat in json.loads(await self._ask("GET", path))["stats"])
 
     async def drain(self) -> None:

@@ -18,18 +18,20 @@ from pathlib import Path
 import structlog
 
 from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport
-from mahavishnu.integrations.multi_region.errors import MultiRegionError, UnavailableError
+from mahavishnu.integrations.multi_region.errors import InvalidInputError, MultiRegionError, UnavailableError
 
 from . import last_good
 from .admin import read_report
 from .binary import Envoy
 from .bootstrap import EdgeTls, bootstrap_document, write_secrets
+from .contact import Contact
 from .hold import Hold
 from .process import EnvoyProcess, Start
 from .server import AdsServer
 from .succession import Succession
 
 REPORT_S = 1.0
+CONTACT_S = 1.0
 SAVE_S = 5.0
 EASE = 20.0
 """What asks Envoy a lot waits this many times as long as the question took before it asks again."""
@@ -117,19 +119,29 @@ class EdgeAgent:
         return self._relay is not None
 
     async def start(self) -> None:
-        """Start Envoy. Raises UnavailableError when it cannot be started, or another agent runs this edge."""
+        """Start Envoy. Raises UnavailableError when it cannot be started, or another agent runs this edge.
+
+        Raises InvalidInputError when its state cannot be written.
+        """
+        try:
+            self._take_over_state()
+        except OSError as err:
+            raise InvalidInputError("state", str(self._orders.state_dir), f"a folder to write in ({err})") from err
+        if not await reachable(self._orders.controllers):
+            await self._start_relay()
+        await self.process.start()
+        loops = [self._save_forever(), self._stand_in(), self._relieve(), self._watch_contact()]
+        if self._take is not None:
+            loops.append(self._report_forever(self._take))
+        self._tasks = [asyncio.create_task(loop, name=f"edge {self._orders.edge_id}") for loop in loops]
+
+    def _take_over_state(self) -> None:
+        """Be the one agent that writes there. Raises OSError, UnavailableError."""
         self._orders.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._hold.take()
         self._succession.begin()
         if self._orders.tls is not None:
             write_secrets(self._orders.tls)
-        if not await reachable(self._orders.controllers):
-            await self._start_relay()
-        await self.process.start()
-        loops = [self._save_forever(), self._stand_in(), self._relieve()]
-        if self._take is not None:
-            loops.append(self._report_forever(self._take))
-        self._tasks = [asyncio.create_task(loop, name=f"edge {self._orders.edge_id}") for loop in loops]
 
     async def ready(self, timeout_s: float = READY_S) -> None:
         """Wait until Envoy serves. Raises UnavailableError when it does not within ``timeout_s``."""
@@ -193,6 +205,24 @@ class EdgeAgent:
         """End the Envoys that agents before this one left running, once this one serves in their place."""
         await self.process.ready(READY_S)
         await self._succession.relieve(self.pid, self._orders.drain_s)
+
+    async def _watch_contact(self) -> None:
+        """Say when no controller serves the edge, and when one does again."""
+        orders, clock = self._orders, asyncio.get_running_loop().time
+        contact = Contact(orders.edge_id, orders.controllers, clock, tls=orders.tls is not None)
+        while True:
+            pause = CONTACT_S
+            try:
+                pause = await self._timed(self._look_for(contact), CONTACT_S)
+            except UnavailableError:
+                contact.pause()
+            await asyncio.sleep(pause)
+
+    async def _look_for(self, contact: Contact) -> None:
+        if self._relay is None:
+            contact.saw(await self.process.admin.streams())
+        else:
+            contact.pause()
 
     # --- telling and remembering ------------------------------------------------------------------
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b
 
-from .endpoints import varint
 from .parts import ROUTES_NAME
 from .proto import parse
 from .resources import ROUTES, Part, Resource
+from .wire import varint
 
 _ROUTES = "envoy.config.route.v3.RouteConfiguration"
 _VIRTUAL_HOSTS = b"\x12"  # field 2 of RouteConfiguration

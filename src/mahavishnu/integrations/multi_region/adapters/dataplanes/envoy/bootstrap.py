@@ -18,13 +18,13 @@ from mahavishnu.integrations.multi_region.core.targets import literal_address
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
 from .private_file import replace_private
+from .wire import TYPE_URL
 
 XDS_CLUSTER = "xds"
 NODE_CLUSTER = "multi-region"
 MOST_CONNECTIONS = 50_000
 """Of clients, at once, to one edge."""
 
-_TYPE = "type.googleapis.com/"
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TLS = "envoy.extensions.transport_sockets.tls.v3."
 _RAW = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
@@ -115,7 +115,7 @@ def _connection_limit() -> Mapping[str, Any]:
     kind = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
     return {
         "name": "envoy.resource_monitors.global_downstream_max_connections",
-        "typed_config": {"@type": _TYPE + kind, "max_active_downstream_connections": MOST_CONNECTIONS},
+        "typed_config": {"@type": TYPE_URL + kind, "max_active_downstream_connections": MOST_CONNECTIONS},
     }
 
 
@@ -180,13 +180,13 @@ def _check() -> Mapping[str, Any]:
 def _http2() -> Mapping[str, Any]:
     keepalive = {"interval": "1s", "timeout": "1s"}
     return {
-        "@type": _TYPE + _OPTIONS,
+        "@type": TYPE_URL + _OPTIONS,
         "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
     }
 
 
 def _plain() -> Mapping[str, Any]:
-    socket = {"name": "envoy.transport_sockets.raw_buffer", "typed_config": {"@type": _TYPE + _RAW}}
+    socket = {"name": "envoy.transport_sockets.raw_buffer", "typed_config": {"@type": TYPE_URL + _RAW}}
     return {"name": "own", "match": {"own": True}, "transport_socket": socket}
 
 
@@ -198,7 +198,7 @@ def _mutual_tls(tls: EdgeTls) -> Mapping[str, Any]:
         "tls_certificate_sds_secret_configs": [_watched("certificate", tls)],
         "validation_context_sds_secret_config": _watched("authority", tls),
     }
-    upstream = {"@type": _TYPE + _TLS + "UpstreamTlsContext", "sni": tls.server_name, "common_tls_context": context}
+    upstream = {"@type": TYPE_URL + _TLS + "UpstreamTlsContext", "sni": tls.server_name, "common_tls_context": context}
     return {"name": "envoy.transport_sockets.tls", "typed_config": upstream}
 
 
@@ -208,7 +208,7 @@ def _watched(name: str, tls: EdgeTls) -> Mapping[str, Any]:
 
 
 def _secret(name: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"resources": [{"@type": _TYPE + _TLS + "Secret", "name": name, **content}]}
+    return {"resources": [{"@type": TYPE_URL + _TLS + "Secret", "name": name, **content}]}
 
 
 def _folder(path: str) -> str:

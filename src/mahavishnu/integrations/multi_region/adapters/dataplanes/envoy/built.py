@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, replace
 
-from mahavishnu.integrations.multi_region.core.traffic import Area, TrafficClass
+from mahavishnu.integrations.multi_region.core.traffic import Area
 
 from .assembly import part_of
 from .budget import Level
 from .clusters import Shape, build_cluster
-from .drafts import Draft, Drafts, Mould
+from .drafts import Draft, Drafts
 from .endpoints import assignment
 from .parts import Problem
 from .resources import Part, Resource
@@ -34,7 +34,8 @@ class BuiltSite:
 class Built:
     """A service as edges are told of it. ``clash``: host names that another service has.
 
-    ``lacking``: endpoints of classes whose clusters an edge would refuse.
+    ``lacking``: endpoints of classes whose clusters an edge would refuse. ``settling_s``: how long regions that move
+    may take to be found well where they are now.
     """
 
     draft: Draft
@@ -46,6 +47,7 @@ class Built:
     lacking: Mapping[str, Resource]
     site: BuiltSite
     problems: _Problems
+    settling_s: float = 0.0
 
     def is_of(self, draft: Draft, level: Level, areas: tuple[Area, ...], clash: frozenset[str]) -> bool:
         """Whether it is what would be built of these."""
@@ -96,8 +98,11 @@ class Builder:
         clusters: dict[str, Resource] = {}
         endpoints: dict[str, Resource] = {}
         problems: list[Problem] = []
+        settling_s = 0.0
         for kind, name, mould in draft.classes:
-            cluster, why = self._cluster(kind, name, mould, level)
+            shape = mould.shape(kind, level, self._ca_file)
+            settling_s = max(settling_s, mould.settling_s(shape))
+            cluster, why = self._cluster(name, shape)
             if cluster is not None:
                 clusters[name] = cluster
             endpoints[name] = self.one(assignment(name, mould.regions))
@@ -106,13 +111,11 @@ class Builder:
         site = self._site(draft, areas, clash, None if old is None else old.site.site)
         told = {name: endpoints[name] for name in clusters} if len(clusters) < len(endpoints) else endpoints
         lacking = {} if told is endpoints else {n: one for n, one in endpoints.items() if n not in clusters}
-        return Built(draft, level, areas, clash, clusters, told, lacking, site, (*problems, *site.problems))
+        said = (*problems, *site.problems)
+        return Built(draft, level, areas, clash, clusters, told, lacking, site, said, settling_s)
 
-    def _cluster(
-        self, kind: TrafficClass, name: str, mould: Mould, level: Level
-    ) -> tuple[Resource | None, tuple[Problem, ...]]:
+    def _cluster(self, name: str, shape: Shape) -> tuple[Resource | None, tuple[Problem, ...]]:
         """The cluster, without a check when its check is what an edge would refuse."""
-        shape = mould.shape(kind, level, self._ca_file)
         found = self._shaped(name, shape)
         if isinstance(found, Resource):
             return found, ()
@@ -135,7 +138,7 @@ class Builder:
 
 
 def _with_old(fresh: Built, old: Built) -> Built:
-    """The same with what the edge has, where it would refuse the new: a virtual host, or a cluster of any shape."""
+    """What was built, with what the edge has where it would refuse the new: a virtual host, a cluster of any shape."""
     lacking = {name: old.clusters[name] for name in fresh.lacking if name in old.clusters}
     stays = fresh.site.refused and old.clash == fresh.clash
     if not lacking and not stays:

@@ -97,6 +97,12 @@ def together(
     )
 
 
+def settling_s(check: EdgeCheck) -> float:
+    """How long a host that an edge is told anew may take until it counts as healthy, though one answer goes amiss."""
+    rounds = check.rise + 1
+    return check.spread_s + rounds * (check.interval_s * (1 + _JITTER_PERCENT / 100) + check.timeout_s)
+
+
 def document(check: EdgeCheck, http2: bool) -> Mapping[str, Any]:
     """The check in Envoy's JSON form. A region that fails once is asked again sooner.
 

@@ -13,13 +13,14 @@ from functools import lru_cache
 from typing import Any
 
 from mahavishnu.integrations.multi_region.core.model import UpstreamProtocol
-from mahavishnu.integrations.multi_region.core.traffic import TrafficClass
+from mahavishnu.integrations.multi_region.core.traffic import Target, TrafficClass
 
 from .checks import EdgeCheck, Question, document as check_document, question, together
 from .constraints import made
 from .endpoints import encryption
-from .parts import Problem, seconds
+from .parts import NOBODY_LEAVES, Leaving, Problem, seconds
 from .resources import CLUSTER, Resource
+from .wire import TYPE_URL
 
 OWN_PACE_S = 0.25
 """How often a service's own class is checked; it finds a lost region for all of them."""
@@ -36,7 +37,6 @@ _MOST_STEPS = 6
 _IDLE_HTTP1_S = 4.0
 _MOST_AT_ONCE = 10_000
 _PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_TYPE = "type.googleapis.com/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,10 @@ class Watch:
     check: EdgeCheck | None
     unwatched: frozenset[str]
 
+    def watches(self, target: Target) -> bool:
+        """Whether a region that is as the target says is asked what the others are."""
+        return self.check is not None and question(target) == self.check.question
+
 
 def watch_of(kind: TrafficClass, floor_s: float = 0.0) -> Watch:
     """The question that most regions of the class are asked; Envoy asks one per cluster, so others go unasked.
@@ -78,10 +82,11 @@ def watch_of(kind: TrafficClass, floor_s: float = 0.0) -> Watch:
     return Watch(together(most, checks, pace, _distance(kind), floor_s), unwatched)
 
 
-def shape_of(kind: TrafficClass, watch: Watch, ca_file: str) -> Shape:
-    """The shape that a class's cluster has."""
+def shape_of(kind: TrafficClass, watch: Watch, ca_file: str, leaving: Leaving = NOBODY_LEAVES) -> Shape:
+    """The shape that a class's cluster has. ``leaving``: where its regions were a moment ago."""
     targets = list(kind.targets)
-    transports = sorted({found for target in targets if (found := encryption(target))})
+    formers = (former.target for formers in leaving.values() for former in formers)
+    transports = sorted({found for target in (*targets, *formers) if (found := encryption(target))})
     http2 = bool(targets) and all(target.protocol is UpstreamProtocol.HTTP2 for target in targets)
     return Shape(http2, tuple(transports), watch.check, _distance(kind), ca_file)
 
@@ -217,14 +222,14 @@ def _protocol(shape: Shape) -> Mapping[str, Any]:
     if not shape.http2:
         # Shorter than the 5 s after which many servers hang up: a request must not meet a closing connection.
         return {
-            "@type": _TYPE + _PROTOCOL_OPTIONS,
+            "@type": TYPE_URL + _PROTOCOL_OPTIONS,
             "common_http_protocol_options": {"idle_timeout": seconds(_IDLE_HTTP1_S)},
             "explicit_http_config": {"http_protocol_options": {}},
         }
     # Only the answer needs longer when it comes from afar.
     keepalive = {"interval": seconds(_PING_S), "timeout": seconds(_pong_s(shape))}
     return {
-        "@type": _TYPE + _PROTOCOL_OPTIONS,
+        "@type": TYPE_URL + _PROTOCOL_OPTIONS,
         "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
     }
 
@@ -244,7 +249,7 @@ def _transport(kind: str, shape: Shape) -> Mapping[str, Any]:
         "transport_socket": {
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
-                "@type": _TYPE + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "@type": TYPE_URL + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
                 "common_tls_context": context,
                 "auto_host_sni": True,
                 "auto_sni_san_validation": verified,

@@ -56,7 +56,7 @@ def _named(ask: Ask) -> Iterable[str]:
 
 
 def _with(snapshot: Snapshot, names: frozenset[str]) -> Snapshot:
-    """The same, with empty clusters of these names."""
+    """The snapshot with empty clusters of these names."""
     if not names:
         return snapshot
     found = {name: _empty(name) for name in sorted(names)}

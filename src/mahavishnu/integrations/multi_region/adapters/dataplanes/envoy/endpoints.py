@@ -6,19 +6,21 @@ its localities' bytes, one after another: what its message would be as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
 from urllib.parse import urlsplit
 
 from mahavishnu.integrations.multi_region.core.targets import Target as Location, literal_address, parse_target
-from mahavishnu.integrations.multi_region.core.traffic import Standing, Target, TrafficClass
+from mahavishnu.integrations.multi_region.core.traffic import Standing, Target, TrafficClass, Whereabouts
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
-from .parts import METADATA, Addresses, Problem
+from .parts import METADATA, NOBODY_LEAVES, Addresses, Former, Leaving, Problem
 from .proto import message
 from .resources import ENDPOINTS, MARK, Resource
+from .wire import field
 
 MOST_TIERS = 128
 MOST_WEIGHT = 2**24
@@ -26,7 +28,7 @@ MOST_WEIGHT = 2**24
 
 _MATCH = "envoy.transport_socket_match"
 _HEALTH = {Standing.SERVING: 1, Standing.DRAINING: 3, Standing.OUT: 2}  # HEALTHY, DRAINING, UNHEALTHY
-_CLUSTER_NAME, _ENDPOINTS, _POLICY = b"\x0a", b"\x12", b"\x22"  # fields 1, 2 and 4 of ClusterLoadAssignment
+_CLUSTER_NAME, _ENDPOINTS, _POLICY = 1, 2, 4  # fields of ClusterLoadAssignment
 
 
 def host_names(classes: Iterable[TrafficClass]) -> frozenset[str]:
@@ -65,48 +67,63 @@ class Regions:
 
 
 def localities(
-    tiers: tuple[tuple[Target, ...], ...], addresses: Addresses, unwatched: frozenset[str] = frozenset()
+    tiers: tuple[tuple[Target, ...], ...],
+    addresses: Addresses,
+    unwatched: frozenset[str] = frozenset(),
+    leaving: Leaving = NOBODY_LEAVES,
+    watches: Callable[[Target], bool] = lambda _: True,
 ) -> tuple[Regions, tuple[Problem, ...]]:
     """The regions of a class as fields of its assignment, and which had to be left out.
 
-    ``unwatched``: not checked by the edge itself. The problems lack the name of the class in front.
+    ``unwatched``: not checked by the edge itself. ``leaving``: where regions were a moment ago, of which the edge
+    checks those that it ``watches``. The problems lack the name of the class in front.
     """
     told, problems = list[tuple[Target, ...]](), list[Problem]()
     for tier in tiers:
-        usable = tuple(_usable(tier, addresses, problems))
+        usable = tuple(_usable(tier, addresses, leaving, problems))
         if usable and len(told) == MOST_TIERS:
             problems.append(Problem(f"/{usable[0].region_id}", f"stands behind {MOST_TIERS} tiers"))
         elif usable:
             told.append(usable)
     found = [
-        _locality(_key(target, addresses), priority, target.weight, target.region_id not in unwatched)
+        _locality(
+            _key(target, addresses),
+            priority,
+            target.weight,
+            target.region_id not in unwatched,
+            tuple(_beside(former, watches) for former in leaving.get(target.region_id, ())),
+        )
         for priority, tier in enumerate(told)
         for target in tier
     ]
-    mark = _mark(tuple(sorted({target.region_id for tier in tiers for target in tier})))
+    mark = _mark(tuple(sorted({(target.region_id, target.endpoint) for tier in tiers for target in tier})))
     lacking = not found and any(problem.host for problem in problems)
     return Regions(b"".join(found), mark, lacking), tuple(problems)
 
 
 @lru_cache(maxsize=16_384)
-def _mark(region_ids: tuple[str, ...]) -> str:
-    return blake2b("\0".join(region_ids).encode(), digest_size=8).hexdigest()
+def _mark(regions: tuple[tuple[str, str], ...]) -> str:
+    return blake2b("\0".join(part for region in regions for part in region).encode(), digest_size=8).hexdigest()
 
 
 def assignment(name: str, regions: Regions) -> Resource:
     """The endpoints of a class with these ``localities``."""
-    body = _part(_CLUSTER_NAME, name.encode()) + regions.body + _policy()
+    body = field(_CLUSTER_NAME, name.encode()) + regions.body + _policy()
     content = blake2b(body, digest_size=8).hexdigest() + ("~" if regions.lacking else "")
     return Resource(ENDPOINTS, name, body, content + MARK + regions.mark, regions.lacking)
 
 
-def _usable(tier: tuple[Target, ...], addresses: Addresses, problems: list[Problem]) -> Iterator[Target]:
+def _usable(
+    tier: tuple[Target, ...], addresses: Addresses, leaving: Leaving, problems: list[Problem]
+) -> Iterator[Target]:
     for target in tier:
         if why := _objection(target):
             problems.append(Problem(f"/{target.region_id}", why))
         elif host := _unknown(target, addresses):
             why = f"endpoint: no address is known for {host}"
             problems.append(Problem(f"/{target.region_id}", why, carried=True, host=host))
+            if target.region_id in leaving:  # it is where it was until more is known
+                yield target
         else:
             if (path := urlsplit(target.endpoint).path) not in ("", "/"):
                 why = f"endpoint: requests go there as they are, the path {path!r} is not put before theirs"
@@ -114,7 +131,7 @@ def _usable(tier: tuple[Target, ...], addresses: Addresses, problems: list[Probl
             yield target
 
 
-def ips_of(target: Target, addresses: Addresses) -> tuple[str, ...]:
+def ips_of(target: Target | Whereabouts, addresses: Addresses) -> tuple[str, ...]:
     """The addresses of a region, none when it cannot be told."""
     location = located(target.endpoint)
     return () if location is None else _ips(location.host, addresses)
@@ -146,6 +163,7 @@ def _ips(host: str, addresses: Addresses) -> tuple[str, ...]:
 
 
 _Key = tuple[str, str, tuple[str, ...], int, str | None, str]
+_Beside = tuple[str, str, str | None, str, bool]
 
 
 def _key(target: Target, addresses: Addresses) -> _Key:
@@ -156,6 +174,12 @@ def _key(target: Target, addresses: Addresses) -> _Key:
     return target.region_id, target.endpoint, ips, _HEALTH[target.standing], encryption(target), _checked_as(target)
 
 
+def _beside(former: Former, watches: Callable[[Target], bool]) -> _Beside:
+    """All that makes an address which a region is leaving."""
+    was = former.target
+    return was.endpoint, former.ip, encryption(was), _checked_as(was), watches(was)
+
+
 def _checked_as(target: Target) -> str:
     """The host that a check names: as its owner says, or as the URL does; else it would be the cluster's name."""
     stated = [value for name, value in target.check.headers.items() if name.lower() == "host"]
@@ -163,33 +187,34 @@ def _checked_as(target: Target) -> str:
 
 
 @lru_cache(maxsize=65_536)
-def _locality(key: _Key, priority: int, weight: int, watched: bool) -> bytes:
-    """One region as a serialised field of the assignment."""
+def _locality(key: _Key, priority: int, weight: int, watched: bool, beside: tuple[_Beside, ...]) -> bytes:
+    """One region as a serialised field of the assignment. ``beside``: further addresses, where it was until now."""
     region_id, endpoint, ips, health, transport, checked_as = key
     found = message("envoy.config.endpoint.v3.LocalityLbEndpoints")(priority=priority)
     found.locality.region = region_id
     found.load_balancing_weight.value = weight
-    for ip in ips:
-        _fill(found.lb_endpoints.add(), endpoint, ip, watched)
-        found.lb_endpoints[-1].endpoint.health_check_config.hostname = checked_as
-        found.lb_endpoints[-1].health_status = health
-        metadata = found.lb_endpoints[-1].metadata.filter_metadata
-        metadata[METADATA].fields["region"].string_value = region_id
-        if transport:
-            metadata[_MATCH].fields["transport"].string_value = transport
-    return _part(_ENDPOINTS, found.SerializeToString(deterministic=True))
+    for one in (*((endpoint, ip, transport, checked_as, watched) for ip in ips), *beside):
+        host = found.lb_endpoints.add()
+        _fill(host, one)
+        host.health_status = health
+        host.metadata.filter_metadata[METADATA].fields["region"].string_value = region_id
+    return field(_ENDPOINTS, found.SerializeToString(deterministic=True))
 
 
-def _fill(found: object, endpoint: str, ip: str, watched: bool) -> None:
+def _fill(found: Any, one: _Beside) -> None:
+    endpoint, ip, transport, checked_as, watched = one
     location = located(endpoint)
     assert location is not None  # it was found usable
-    made = found.endpoint  # type: ignore[attr-defined]  # made at run time from descriptors
+    made = found.endpoint
     made.address.socket_address.address = ip
     made.address.socket_address.port_value = location.port
+    made.health_check_config.hostname = checked_as
     if not _literal(location.host):
         made.hostname = location.host
     if not watched:
         made.health_check_config.disable_active_health_check = True
+    if transport:
+        found.metadata.filter_metadata[_MATCH].fields["transport"].string_value = transport
 
 
 @lru_cache(maxsize=1)
@@ -197,18 +222,4 @@ def _policy() -> bytes:
     """As a field: a tier keeps all traffic until its last region is gone; Envoy would move some at three quarters."""
     found = message("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy")()
     found.overprovisioning_factor.value = 1000
-    return _part(_POLICY, bytes(found.SerializeToString(deterministic=True)))
-
-
-def _part(tag: bytes, body: bytes) -> bytes:
-    """A field of a serialised message: its tag, its length, itself."""
-    return tag + varint(len(body)) + body
-
-
-def varint(number: int) -> bytes:
-    """A number as protobuf writes lengths: seven bits at a time, the lowest first."""
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*found, number])
+    return field(_POLICY, bytes(found.SerializeToString(deterministic=True)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -53,12 +54,49 @@ class Flight:
     removed: tuple[str, ...]
 
 
+class Flights:
+    """Responses that were not answered yet. ``last``: the nonce of the last one."""
+
+    def __init__(self, nonces: Iterator[int]) -> None:
+        self.last = ""
+        self._nonces = nonces
+        self._under_way: dict[str, Flight] = {}
+        self._names: Counter[str] = Counter()
+
+    def __bool__(self) -> bool:
+        """Whether any is under way."""
+        return bool(self._under_way)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether something of a name is under way."""
+        return self._names[str(name)] > 0
+
+    def begin(self, flight: Flight) -> str:
+        """One goes out; gives its nonce."""
+        self.last = str(next(self._nonces))
+        self._under_way[self.last] = flight
+        self._names.update([*flight.resources, *flight.removed])
+        return self.last
+
+    def end(self, nonce: str) -> Flight | None:
+        """One was answered; None when none has that nonce."""
+        flight = self._under_way.pop(nonce, None)
+        if flight is not None:
+            self._names.subtract([*flight.resources, *flight.removed])
+        return flight
+
+
 class Holdings:
     """Which version of each resource a client holds, and a mark of all of it that is kept as it changes."""
 
     def __init__(self) -> None:
         self.versions: dict[str, str] = {}
         self._mark = 0
+
+    @property
+    def mark(self) -> str:
+        """Of all that it holds now."""
+        return f"{self._mark:x}"
 
     def put(self, name: str, version: str | None) -> None:
         """The client holds this version now; None: nothing of the name."""

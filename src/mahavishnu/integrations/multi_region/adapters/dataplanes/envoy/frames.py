@@ -12,6 +12,7 @@ from typing import Any
 from .exchange import Ask, Reply
 from .proto import message
 from .resources import Resource
+from .wire import field
 
 DELTA_REQUEST = "envoy.service.discovery.v3.DeltaDiscoveryRequest"
 SOTW_REQUEST = "envoy.service.discovery.v3.DiscoveryRequest"
@@ -77,29 +78,15 @@ class Frames:
 
 def _fragment(resource: Resource, delta: bool) -> bytes:
     """One resource as the field ``resources`` of a response."""
-    body = _text(_ANY_TYPE, resource.type_url) + _bytes(_ANY_VALUE, resource.body)
+    body = _text(_ANY_TYPE, resource.type_url) + field(_ANY_VALUE, resource.body)
     if delta:
         body = (
             _text(_RESOURCE_VERSION, resource.version)
-            + _bytes(_RESOURCE_BODY, body)
+            + field(_RESOURCE_BODY, body)
             + _text(_RESOURCE_NAME, resource.name)
         )
-    return _bytes(_RESOURCES, body)
+    return field(_RESOURCES, body)
 
 
-def _text(field: int, value: str) -> bytes:
-    return _bytes(field, value.encode())
-
-
-def _bytes(field: int, value: bytes) -> bytes:
-    """A field of the wire type that has a length."""
-    return bytes((field << 3 | 2,)) + _varint(len(value)) + value
-
-
-def _varint(number: int) -> bytes:
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
+def _text(number: int, value: str) -> bytes:
+    return field(number, value.encode())

@@ -39,6 +39,12 @@ class Isolation:
         return self._search.whole
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing is looked for, and what is held back is in force in an older version."""
+        search = self._search
+        return not (search.searching or search.broken) and search.bad.keys() <= search.good.keys()
+
+    @property
     def rejections(self) -> tuple[Rejection, ...]:
         """What is held back, by service."""
         return tuple(self._alarms[name] for name in sorted(self._alarms))
@@ -56,6 +62,12 @@ class Isolation:
         given, self._given = self._given, None
         return None if given is None else self.offer(given)
 
+    def try_again(self) -> Snapshot | None:
+        """What to tell the edge so that what is held back is tried once more; None when nothing is, or can be now."""
+        if self._given is None or self._given.sites is None or not self._search.try_again():
+            return None
+        return self._tell(self._given)
+
     def hear(self, held: str | None, refusals: tuple[Refusal, ...]) -> tuple[Snapshot | None, tuple[Rejection, ...]]:
         """Something was said of routes. ``held``: the version that the edge has accepted.
 
@@ -68,7 +80,7 @@ class Isolation:
         alarms: tuple[Rejection, ...] = ()
         if refused is not None:
             alarms = self._refused(refused)
-        elif held == version and self._search.good is not self._search.trial:
+        elif held == version and (self._search.good is not self._search.trial or self._search.broken):
             self._search.accepted()
         else:
             return None, ()
@@ -89,7 +101,7 @@ class Isolation:
         return self.told
 
     def _instead(self, given: Snapshot) -> Snapshot:
-        """The same with the routes that are on trial; those are put together once."""
+        """The snapshot with the routes that are on trial; those are put together once."""
         if self._made is None or self._made[0] != self._search.trial:
             self._made = self._search.trial, routes_of(self._search.trial)
         routes = MappingProxyType({**given.resources[ROUTES], ROUTES_NAME: self._made[1]})

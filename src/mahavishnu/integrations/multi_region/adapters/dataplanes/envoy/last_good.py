@@ -16,8 +16,9 @@ from typing import Any
 from google.protobuf.json_format import ParseError
 
 from .private_file import replace_private
-from .proto import TYPE_URL, parse
+from .proto import parse
 from .resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, Snapshot
+from .wire import TYPE_URL
 
 _WHERE = (
     ("ClustersConfigDump", "dynamic_active_clusters", ("cluster",)),

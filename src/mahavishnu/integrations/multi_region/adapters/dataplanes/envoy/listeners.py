@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec
+from mahavishnu.integrations.multi_region.core.edges import ClientPlace, EdgeSpec, parse_cidr, parse_listen
+from mahavishnu.integrations.multi_region.core.figures import TRUSTED_HOPS
+from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
 from .parts import ASKED, COUNTRY, IP_TAGS, LISTENER_NAME, READING_FILTER, ROUTES_NAME, EdgeOptions, Problem
 from .refusals import own_answers
 from .routes import ip_tag
 from .statements import SCRIPT
+from .wire import TYPE_URL
 
-MOST_HOPS = 100
-_TYPE = "type.googleapis.com/"
 _HTTP = "envoy.extensions.filters.http."
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
@@ -46,7 +47,7 @@ def listener(edge: EdgeSpec, options: EdgeOptions) -> tuple[dict[str, Any] | Non
     filters = [_reading(), *_placing(edge, options, problems), _filter("router", "router.v3.Router", {})]
     if address is None:
         return None, tuple(problems)
-    manager = {"@type": _TYPE + _MANAGER, **_manager(edge, options, problems), "http_filters": filters}
+    manager = {"@type": TYPE_URL + _MANAGER, **_manager(edge, options, problems), "http_filters": filters}
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
     return {
         "name": LISTENER_NAME,
@@ -57,24 +58,16 @@ def listener(edge: EdgeSpec, options: EdgeOptions) -> tuple[dict[str, Any] | Non
 
 
 def _address(edge: EdgeSpec, problems: list[Problem]) -> Mapping[str, Any] | None:
-    host, _, port = edge.listen.rpartition(":")
     try:
-        address = str(ip_address(host.strip("[]")))
-        if 1 <= int(port) <= 65535:
-            return {"address": address, "port_value": int(port)}
-    except ValueError:
-        pass
-    problems.append(
-        Problem("listener", f"listen: {edge.listen!r} is not allowed; allowed: ADDRESS:PORT, port 1 to 65535")
-    )
-    return None
+        host, port = parse_listen(edge.listen)
+    except InvalidInputError as err:
+        problems.append(Problem("listener", str(err)))
+        return None
+    return {"address": str(ip_address(host)), "port_value": port}
 
 
 def _manager(edge: EdgeSpec, options: EdgeOptions, problems: list[Problem]) -> dict[str, Any]:
-    hops = edge.trusted_hops
-    if not 0 <= hops <= MOST_HOPS:
-        problems.append(Problem("listener", f"trusted_hops: {hops} is not allowed; allowed: 0 to {MOST_HOPS}"))
-        hops = 0
+    hops = _hops(edge, problems)
     return {
         "stat_prefix": LISTENER_NAME,
         "codec_type": "AUTO",
@@ -102,11 +95,20 @@ def _manager(edge: EdgeSpec, options: EdgeOptions, problems: list[Problem]) -> d
     }
 
 
+def _hops(edge: EdgeSpec, problems: list[Problem]) -> int:
+    try:
+        TRUSTED_HOPS.check(edge.trusted_hops, "trusted_hops")
+    except InvalidInputError as err:
+        problems.append(Problem("listener", str(err)))
+        return 0
+    return edge.trusted_hops
+
+
 def _stripping(edge: EdgeSpec) -> Mapping[str, Any]:
     """Removes what only edges may say, before anything reads it."""
     names = FOREIGN + (_GEO if edge.client_place is ClientPlace.GEOIP else ())
     kind = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-    config = {"@type": _TYPE + kind, "mutations": [{"remove": name} for name in names]}
+    config = {"@type": TYPE_URL + kind, "mutations": [{"remove": name} for name in names]}
     return {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": config}
 
 
@@ -135,9 +137,9 @@ def _tag(name: str, cidrs: tuple[str, ...], problems: list[Problem]) -> Mapping[
     ranges = []
     for cidr in cidrs:
         try:
-            network = ip_network(cidr, strict=False)
-        except ValueError:
-            problems.append(Problem("listener", f"networks.{name}: {cidr!r} is not allowed; allowed: ADDRESS/BITS"))
+            network = ip_network(parse_cidr(cidr, f"networks.{name}"))
+        except InvalidInputError as err:
+            problems.append(Problem("listener", str(err)))
             continue
         ranges.append({"address_prefix": str(network.network_address), "prefix_len": network.prefixlen})
     return {"ip_tag_name": ip_tag(name), "ip_list": ranges} if name and ranges else None
@@ -145,7 +147,7 @@ def _tag(name: str, cidrs: tuple[str, ...], problems: list[Problem]) -> Mapping[
 
 def _geoip(database: str) -> Mapping[str, Any]:
     provider = {
-        "@type": _TYPE + "envoy.extensions.geoip_providers.maxmind.v3.MaxMindConfig",
+        "@type": TYPE_URL + "envoy.extensions.geoip_providers.maxmind.v3.MaxMindConfig",
         "city_db_path": database,
         "common_provider_config": {"geo_field_keys": {"country": COUNTRY}},
     }
@@ -182,9 +184,9 @@ def _access_log() -> Mapping[str, Any]:
     kind = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
     return {
         "name": "envoy.access_loggers.stdout",
-        "typed_config": {"@type": _TYPE + kind, "log_format": {"json_format": fields}},
+        "typed_config": {"@type": TYPE_URL + kind, "log_format": {"json_format": fields}},
     }
 
 
 def _filter(name: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": _TYPE + _HTTP + kind, **config}}
+    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": TYPE_URL + _HTTP + kind, **config}}

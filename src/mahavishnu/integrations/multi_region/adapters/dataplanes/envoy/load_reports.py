@@ -5,10 +5,10 @@ Envoy counts by cluster and locality: the cluster is a traffic class, the locali
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
+from mahavishnu.integrations.multi_region.core.traffic import service_of
 from mahavishnu.integrations.multi_region.ports.dataplane import Load, LoadReport
 
 from .proto import message
@@ -74,8 +74,7 @@ def _sum(counts: _Counts, seen: Any) -> _Counts:
 
 def _load(class_name: str, region_id: str, counts: _Counts) -> Load:
     succeeded, failed, in_flight, issued = counts
-    service = re.split("[~@]", class_name, maxsplit=1)[0]
-    return Load(service, class_name, region_id, succeeded, failed, in_flight, issued)
+    return Load(service_of(class_name), class_name, region_id, succeeded, failed, in_flight, issued)
 
 
 def _period_s(clusters: Iterable[Any], otherwise_s: float) -> float:

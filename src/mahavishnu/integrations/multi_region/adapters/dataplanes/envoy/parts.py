@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+
+from mahavishnu.integrations.multi_region.core.rosters import NO_HEALTHY, POLICY_BOUND
+from mahavishnu.integrations.multi_region.core.traffic import Target
 
 REQUIREMENTS = "x-compliance-requirements"
 """Request header: what the request asks of the law, such as ``gdpr`` or ``gdpr, hipaa``."""
@@ -23,9 +27,9 @@ COUNTRY = "x-geo-country"
 IP_TAGS = "x-envoy-ip-tags"
 """Request header: the networks that the client's address lies in."""
 
-EXHAUSTED = "policy-bound exhaustion"
+EXHAUSTED, UNHEALTHY = POLICY_BOUND, NO_HEALTHY
+LOST = "connection lost"
 UNKNOWN = "unknown requirement"
-UNHEALTHY = "no healthy region"
 UNSERVED = "no such service"
 ECHO = "method not allowed"
 
@@ -68,6 +72,20 @@ class Problem:
 
 Addresses = Mapping[str, tuple[str, ...]]
 """IP addresses by host name, in a stable order; endpoints that are written with an address need none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """An IP address at which a region was a moment ago. ``target``: the region as it was spoken to there."""
+
+    ip: str
+    target: Target
+
+
+Leaving = Mapping[str, tuple[Former, ...]]
+"""By region: addresses that edges are told beside those where it is now, for as long as these may be unproven."""
+
+NOBODY_LEAVES: Leaving = MappingProxyType({})
 
 
 def seconds(length_s: float) -> str:

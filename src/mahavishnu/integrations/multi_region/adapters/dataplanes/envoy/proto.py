@@ -15,8 +15,6 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.message import Message
 
-TYPE_URL = "type.googleapis.com/"
-
 
 @cache
 def pool() -> descriptor_pool.DescriptorPool:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .parts import ECHO, EXHAUSTED, REASON, UNHEALTHY, UNKNOWN, UNSERVED
+from .parts import ECHO, EXHAUSTED, LOST, REASON, UNHEALTHY, UNKNOWN, UNSERVED
 
 PROBLEM_JSON = "application/problem+json"
 _TYPES = "urn:mahavishnu:multi-region:problem:"
@@ -14,11 +14,14 @@ _TITLES = {
     UNKNOWN: "The request's requirements are not understood",
     EXHAUSTED: "No region may serve this request now",
     UNHEALTHY: "No region that may serve this request answers",
+    LOST: "The region broke off before it answered; it may have carried the request out",
     UNSERVED: "No service of this edge answers to this host name",
     ECHO: "Requests are not sent back to who sent them",
 }
-_NO_REGION = ("UH", "NC", "UF", "UC", "UO", "UR", "LH")
-"""Envoy's marks for: no healthy host, no cluster, connection failed or ended, overflow, reset by the region or us."""
+_NO_REGION = ("UH", "NC", "UF", "UO", "LH")
+"""Envoy's marks for: no healthy host, no cluster, connection failed, overflow, failed checks here: nothing was sent."""
+_BROKEN_OFF = ("UC", "UR")
+"""Envoy's marks for: connection ended, reset by the region. It had the request, and may have done what it asks."""
 _NO_ROUTE = ("NR",)
 
 
@@ -42,18 +45,27 @@ def header(name: str, value: str) -> Mapping[str, Any]:
 
 
 def own_answers() -> Mapping[str, Any]:
-    """How Envoy's own 503 reads when no region of a class could be reached, and its 404 when no service is asked."""
-    return {"mappers": [_mapper(_NO_REGION, UNHEALTHY, 503), _mapper(_NO_ROUTE, UNSERVED, 404)]}
+    """How answers of Envoy's own read: no region of a class in reach, a region that broke off, no service asked.
+
+    Envoy says 503 of both of the first; who broke off gets 502, since "come again later" would invite a second write.
+    """
+    mappers = [
+        _mapper(_NO_REGION, 503, UNHEALTHY, 503),
+        _mapper(_BROKEN_OFF, 503, LOST, 502),
+        _mapper(_NO_ROUTE, 404, UNSERVED, 404),
+    ]
+    return {"mappers": mappers}
 
 
-def _mapper(flags: tuple[str, ...], reason: str, status: int) -> Mapping[str, Any]:
-    """Answers of Envoy's own with one of these marks and this status get the document and the reason."""
+def _mapper(flags: tuple[str, ...], found: int, reason: str, status: int) -> Mapping[str, Any]:
+    """Answers of Envoy's own with one of these marks and the status ``found`` get ``status``, document and reason."""
     both = [
         {"response_flag_filter": {"flags": list(flags)}},
-        {"status_code_filter": {"comparison": {"op": "EQ", "value": _status(status)}}},
+        {"status_code_filter": {"comparison": {"op": "EQ", "value": _status(found)}}},
     ]
     return {
         "filter": {"and_filter": {"filters": both}},
+        "status_code": status,
         "body_format_override": {
             "text_format_source": {"inline_string": body(reason, status)},
             "content_type": PROBLEM_JSON,

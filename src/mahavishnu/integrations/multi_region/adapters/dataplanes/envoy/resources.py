@@ -8,7 +8,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
 
-from .proto import TYPE_URL
+from .wire import TYPE_URL
 
 CLUSTER = TYPE_URL + "envoy.config.cluster.v3.Cluster"
 ENDPOINTS = TYPE_URL + "envoy.config.endpoint.v3.ClusterLoadAssignment"

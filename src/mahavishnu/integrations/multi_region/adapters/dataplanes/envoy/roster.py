@@ -5,9 +5,7 @@ Knows no network. It decides who may have a stream, and tells listeners what hap
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from mahavishnu.integrations.multi_region.ports.dataplane import (
@@ -19,11 +17,11 @@ from mahavishnu.integrations.multi_region.ports.dataplane import (
     LoadReport,
     Rejected,
     Rejection,
+    Settled,
 )
 
-from .dormant import Dormant
+from .edge_record import EdgeRecord, Link, Progress, rejection_of
 from .exchange import Ask
-from .isolation import Isolation
 from .parts import ROUTES_NAME
 from .rejections import Refusal
 from .resources import ROUTES, Snapshot
@@ -33,57 +31,11 @@ Problems = Mapping[str, tuple[Rejection, ...]]
 """By edge: parts of a plan that could not be told to it at all."""
 
 
-@dataclass(eq=False, slots=True)
-class Link:
-    """One open stream of an edge. ``wake`` is set when there may be something to send, or it is ``over`` (why)."""
-
-    edge_id: str
-    stream: AdsStream
-    version: str
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    over: str | None = None
-
-    def end(self, why: str) -> None:
-        """Nothing more is to be sent."""
-        self.over = self.over or why
-        self.wake.set()
-
-
-@dataclass(eq=False, slots=True)
-class _Edge:
-    """What is known of one edge. The last link is the one that counts: earlier ones are yet to be noticed as dead.
-
-    ``away``: its last stream ended, and it has not been heard since.
-    """
-
-    edge_id: str
-    snapshot: Snapshot | None = None
-    links: list[Link] = field(default_factory=list)
-    last: Link | None = None
-    acknowledged: int | None = None
-    problems: tuple[Rejection, ...] = ()
-    remarks: tuple[Rejection, ...] = ()
-    report: LoadReport | None = None
-    away: bool = False
-    isolation: Isolation = field(default_factory=Isolation)
-    dormant: Dormant = field(default_factory=Dormant)
-
-    @property
-    def rejections(self) -> tuple[Rejection, ...]:
-        refused = self.last.stream.refused if self.last is not None else ()
-        return (
-            self.problems
-            + self.remarks
-            + self.isolation.rejections
-            + tuple(rejection_of(refusal) for refusal in refused)
-        )
-
-
 class Roster:
     """See the module. All methods run on one event loop and return at once."""
 
     def __init__(self) -> None:
-        self._edges: dict[str, _Edge] = {}
+        self._edges: dict[str, EdgeRecord] = {}
         self._known: frozenset[str] | None = None
         self._listeners: list[EdgeListener] = []
 
@@ -113,29 +65,32 @@ class Roster:
         problems: tuple[Rejection, ...],
         remarks: tuple[Rejection, ...] = (),
     ) -> None:
-        """What a declared edge is to hold from now on, what could not be told to it, and what is to be said of it."""
+        """What an edge is to hold from now on, what could not be told to it, and what is to be said of it.
+
+        One that is not declared, or no longer, is told nothing.
+        """
+        if not self.knows(edge_id):
+            return
         edge = self._edge(edge_id)
         self._tell_streams(edge, edge.isolation.offer(edge.dormant.offer(snapshot)))
         self._note_problems(edge, problems, remarks)
         self._judge(edge)
 
     def knows(self, edge_id: str) -> bool:
-        """Whether an edge may have a stream; before the first publication any may, and waits."""
+        """Whether an edge may have a stream; before it is known which edges there are any may, and waits."""
         return self._known is None or edge_id in self._known
 
     def connect(self, edge_id: str, version: str, *, delta: bool) -> Link:
         """An edge opened a stream."""
         edge = self._edge(edge_id)
         link = Link(edge_id, AdsStream(delta=delta), version)
-        if edge.last is not None and edge.last.version == version:  # another build may take what this one refused
-            link.stream.inherit(edge.last.stream)
-        elif edge.last is not None and (afresh := edge.isolation.start_over()) is not None:
+        is_other = edge.last is not None and edge.last.version != version
+        if is_other and (afresh := edge.isolation.start_over()) is not None:  # it may take what the last one refused
             self._tell_streams(edge, afresh)
+        edge.follow(link)
         link.stream.routes_on_trial = edge.isolation.searching
         if edge.snapshot is not None:
             link.stream.offer(edge.snapshot)
-        edge.links.append(link)
-        edge.last, edge.away = link, False
         if len(edge.links) == 1:
             self._tell(Connected(edge_id, True))
         return link
@@ -150,7 +105,8 @@ class Roster:
                 edge.away = True
             self._tell(Connected(link.edge_id, False))
         else:
-            edge.last = edge.links[-1]
+            edge.last, edge.before = edge.links[-1], None
+            self._judge(edge)
 
     def hear(self, link: Link, ask: Ask) -> None:
         """A stream's client said something."""
@@ -159,16 +115,22 @@ class Roster:
         if edge is not None and (told := edge.dormant.hear(ask)) is not None:
             self._tell_streams(edge, edge.isolation.offer(told))
         if edge is not None and edge.last is link:
+            edge.resume()
             refusals = self._hear_routes(edge, link, ask, refusals)
         for refusal in refusals:
             self._tell(Rejected(link.edge_id, rejection_of(refusal)))
         if edge is not None and edge.last is link:
             self._judge(edge)
 
-    def _hear_routes(self, edge: _Edge, link: Link, ask: Ask, refusals: tuple[Refusal, ...]) -> tuple[Refusal, ...]:
+    def _hear_routes(
+        self, edge: EdgeRecord, link: Link, ask: Ask, refusals: tuple[Refusal, ...]
+    ) -> tuple[Refusal, ...]:
         """Let routes be tried on, when it is about them; gives the refusals that are left to tell of."""
         if ask.type_url != ROUTES:
             return refusals
+        if edge.anew and link.stream.held(ROUTES, ROUTES_NAME) is not None:
+            edge.anew = False
+            self._try_routes_again(edge)
         told, alarms = edge.isolation.hear(link.stream.held(ROUTES, ROUTES_NAME), refusals)
         if told is None:
             return refusals
@@ -176,6 +138,19 @@ class Roster:
         for alarm in alarms:
             self._tell(Rejected(edge.edge_id, alarm))
         return ()
+
+    def try_again(self) -> None:
+        """Offer what connected edges refuse once more: what was wrong may have been a file on their machines."""
+        for edge in self._edges.values():
+            if edge.links and edge.last is not None:
+                self._try_routes_again(edge)
+                if edge.last.stream.try_again():
+                    edge.last.wake.set()
+
+    def _try_routes_again(self, edge: EdgeRecord) -> None:
+        told = edge.isolation.try_again()
+        if told is not None:
+            self._tell_streams(edge, told)
 
     def report(self, report: LoadReport) -> None:
         """An edge said what it saw."""
@@ -192,12 +167,12 @@ class Roster:
 
     def states(self) -> Mapping[str, EdgeState]:
         """Each edge by id."""
-        return MappingProxyType({edge_id: _state(edge) for edge_id, edge in self._edges.items()})
+        return MappingProxyType({edge_id: edge.state for edge_id, edge in self._edges.items()})
 
-    def _edge(self, edge_id: str) -> _Edge:
-        return self._edges.setdefault(edge_id, _Edge(edge_id))
+    def _edge(self, edge_id: str) -> EdgeRecord:
+        return self._edges.setdefault(edge_id, EdgeRecord(edge_id))
 
-    def _tell_streams(self, edge: _Edge, snapshot: Snapshot) -> None:
+    def _tell_streams(self, edge: EdgeRecord, snapshot: Snapshot) -> None:
         """Give an edge's streams a new snapshot; those for which nothing changed are left asleep."""
         changes = differences(edge.snapshot, snapshot)
         fresh, edge.snapshot = edge.snapshot is None, snapshot
@@ -207,7 +182,7 @@ class Roster:
             if changes or fresh:
                 link.wake.set()
 
-    def _note_problems(self, edge: _Edge, problems: tuple[Rejection, ...], remarks: tuple[Rejection, ...]) -> None:
+    def _note_problems(self, edge: EdgeRecord, problems: tuple[Rejection, ...], remarks: tuple[Rejection, ...]) -> None:
         """Keep what could not be told, and what is to be said; what was so before is no news."""
         before = {(problem.resource, problem.reason) for problem in edge.problems + edge.remarks}
         edge.problems, edge.remarks = problems, remarks
@@ -215,36 +190,22 @@ class Roster:
             if (problem.resource, problem.reason) not in before:
                 self._tell(Rejected(edge.edge_id, problem))
 
-    def _judge(self, edge: _Edge) -> None:
-        """Tell when an edge has taken its newest snapshot over whole, once."""
-        if edge.snapshot is None or not edge.links or edge.last is None or edge.problems:
+    def _judge(self, edge: EdgeRecord) -> None:
+        """Tell when an edge has taken its newest snapshot over, whole or but for refused parts, once."""
+        if edge.snapshot is None or not edge.links:
             return
-        if not edge.isolation.whole:
-            return
-        generation = edge.snapshot.generation
-        if edge.last.stream.whole and (edge.acknowledged is None or generation > edge.acknowledged):
-            edge.acknowledged = generation
+        generation, before = edge.snapshot.generation, edge.progress
+        if edge.whole and _is_newer(generation, before.acknowledged):
+            edge.progress = Progress(generation, generation)
             self._tell(Acknowledged(edge.edge_id, generation))
+        elif not edge.whole and edge.settled and _is_newer(generation, before.settled):
+            edge.progress = Progress(before.acknowledged, generation)
+            self._tell(Settled(edge.edge_id, generation))
 
     def _tell(self, event: EdgeEvent) -> None:
         for listener in tuple(self._listeners):
             listener(event)
 
 
-def rejection_of(refusal: Refusal) -> Rejection:
-    """A refusal as the port says it."""
-    return Rejection(refusal.resource, refusal.reason, refusal.generation)
-
-
-def _state(edge: _Edge) -> EdgeState:
-    """An edge as the port says it. What one saw that is away is nothing; once it is back, it is what it last told."""
-    report = edge.report if not edge.away else None
-    return EdgeState(
-        edge_id=edge.edge_id,
-        connected=bool(edge.links),
-        acknowledged=edge.acknowledged,
-        rejections=edge.rejections,
-        rates=MappingProxyType({} if report is None else report.rates()),
-        in_flight=MappingProxyType({} if report is None else report.in_flight()),
-        version=edge.last.version if edge.last is not None else "",
-    )
+def _is_newer(generation: int, than: int | None) -> bool:
+    return than is None or generation > than

@@ -3,7 +3,8 @@
 All routes of an edge are one resource, and Envoy takes or refuses it whole. After a refusal the virtual hosts that
 changed since the last accepted version are tried in groups, one group at a time on top of all that is good: what is
 accepted is in force and good from then on, a group that is refused is tried again in parts, and a virtual host that is
-refused alone is bad. A bad one stays at its last good version, or away when it has none, until its content changes.
+refused alone is bad. A bad one stays at its last good version, or away when it has none, until its content changes, or
+until it is accepted when it is tried again.
 
 A newer plan in the middle of a search goes on with it: what did not change keeps its group, the rest is one more group.
 With ``n`` changed virtual hosts of which ``d`` are bad, some ``2 d log2(n)`` versions are published.
@@ -71,19 +72,34 @@ class RouteSearch:
         self._take(wanted)
         self._aim()
 
+    def try_again(self) -> bool:
+        """What was refused is tried once more, one after the other; whether there is something to try.
+
+        Not in the middle of a search, and it stays known as bad until it is accepted.
+        """
+        if self.searching or not self.bad:
+            return False
+        self._queue = [(name,) for name in self.bad]
+        self.searching = True
+        self._aim()
+        return True
+
     def accepted(self) -> None:
         """The edge took the trial over."""
-        self._good = self.trial
+        self._good, self.broken = self.trial, None
         if self._queue:
+            for name in self._queue[0]:
+                self.bad.pop(name, None)
             self._trusting = self._trusting and self._queue[0] != self._named
             del self._queue[0]
         self._go_on()
 
     def refused(self, reason: str) -> tuple[str, ...]:
-        """The edge refused the trial; gives what is newly known as bad."""
+        """The edge refused the trial; gives what is newly known as bad, or for another reason."""
         if not self.searching:
             self._trusting, self._named = True, ()
         group = self._queue.pop(0) if self._queue else ()
+        before = {name: self.bad[name].reason for name in group if name in self.bad}
         if len(group) == 1:
             self.bad[group[0]] = Bad(self._wanted[group[0]], reason, self._rivals(group[0]))
         elif group:
@@ -91,14 +107,14 @@ class RouteSearch:
         else:
             self._doubt(reason)
         self._go_on()
-        return tuple(name for name in group if name in self.bad)
+        return tuple(name for name in group if name in self.bad and self.bad[name].reason != before.get(name))
 
     def _go_on(self) -> None:
         """The next trial, by the newest that is wanted."""
         if self._newest is not None:
             self._take(self._newest)
         for name, bad in list(self.bad.items()):
-            if self._rivals(name) != bad.rivals:
+            if self._rivals(name) != bad.rivals and (name,) not in self._queue:
                 del self.bad[name]
                 self._queue.append((name,))
         self.searching = bool(self._queue)

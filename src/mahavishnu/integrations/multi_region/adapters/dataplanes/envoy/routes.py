@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from mahavishnu.integrations.multi_region.core.routes import RouteClass
+from mahavishnu.integrations.multi_region.core.routes import IDEMPOTENT, RouteClass, check_route
 from mahavishnu.integrations.multi_region.core.traffic import Area, ServiceTraffic, TrafficClass
+from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
 from .constraints import made
 from .parts import (
@@ -32,16 +33,12 @@ from .parts import (
 )
 from .refusals import direct, header
 from .statements import PRESENT, matcher, strictest_first
-
-IDEMPOTENT = "GET|HEAD|OPTIONS|PUT|DELETE"
-"""By RFC 9110, section 9.2.2: carried out twice they leave what carried out once leaves. TRACE is refused."""
+from .wire import TYPE_URL
 
 _METHODS = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"
 _NAMELESS = "-"
 _STREAM_IDLE_S = 300.0
 _COUNTRIES_AT_ONCE = 20  # Envoy takes patterns of at most 100 instructions
-_LONGEST_S = 86_400.0 * 365
-_TYPE = "type.googleapis.com/"
 _SAFELY = "connect-failure,refused-stream,reset-before-request"
 _BOLDLY = "connect-failure,refused-stream,reset,gateway-error"
 _DOMAIN = re.compile(r"\*|(?:\*[.-])?[A-Za-z0-9_.:\[\]-]+(?:[.-]\*)?")
@@ -151,20 +148,13 @@ def _domains(site: Site, taken: frozenset[str], problems: list[Problem]) -> Iter
 
 
 def _unfit(route: RouteClass, problems: list[Problem]) -> bool:
-    """Whether a route has a figure that no edge takes; its requests then go by the next that fits them."""
-    attempt = route.attempt_timeout_s
-    why = None
-    if not route.prefix.startswith("/"):
-        why = f"prefix: {route.prefix!r} is not allowed; allowed: a path from /"
-    elif not 0 <= route.timeout_s <= _LONGEST_S:
-        why = f"timeout_s: {route.timeout_s} is not allowed; allowed: 0 (none) to {_LONGEST_S:.0f}"
-    elif attempt is not None and not 0.001 <= attempt <= _LONGEST_S:
-        why = f"attempt_timeout_s: {attempt} is not allowed; allowed: None, or 0.001 to {_LONGEST_S:.0f}"
-    elif not 0 <= route.retries <= 100:
-        why = f"retries: {route.retries} is not allowed; allowed: 0 to 100"
-    if why:
-        problems.append(Problem(f" {route.prefix}", why))
-    return why is not None
+    """Whether nobody could have declared a route so; its requests then go by the next that fits them."""
+    try:
+        check_route(route)
+    except InvalidInputError as err:
+        problems.append(Problem(f" {route.prefix}", str(err)))
+        return True
+    return False
 
 
 def _routes(site: Site, carried: list[RouteClass]) -> Iterator[dict[str, Any]]:
@@ -178,8 +168,8 @@ def _routes(site: Site, carried: list[RouteClass]) -> Iterator[dict[str, Any]]:
 
 
 _SWITCH_ON: Mapping[str, Any] = {
-    "@type": _TYPE + "envoy.config.route.v3.FilterConfig",
-    "config": {"@type": _TYPE + "envoy.extensions.filters.http.lua.v3.LuaPerRoute", "name": READING_FILTER},
+    "@type": TYPE_URL + "envoy.config.route.v3.FilterConfig",
+    "config": {"@type": TYPE_URL + "envoy.extensions.filters.http.lua.v3.LuaPerRoute", "name": READING_FILTER},
 }
 
 
@@ -217,7 +207,7 @@ def ip_tag(network: str) -> str:
 def _carried(cluster: str, where: _Headers, carried: Iterable[RouteClass]) -> Iterator[dict[str, Any]]:
     """Each kind of route twice or thrice: requests that may be repeated, and those that may not."""
     for route in carried:
-        yield _route(cluster, route, [*where, _regex(":method", IDEMPOTENT)], repeats=True)
+        yield _route(cluster, route, [*where, _regex(":method", "|".join(IDEMPOTENT))], repeats=True)
         if route.retry_keyed:
             yield _route(cluster, route, [*where, {"name": "idempotency-key", "present_match": True}], repeats=True)
         yield _route(cluster, route, where, repeats=False)
@@ -256,7 +246,7 @@ _PREVIOUS_PRIORITIES = "envoy.extensions.retry.priority.previous_priorities.v3.P
 
 
 def _plugin(name: str, kind: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"name": f"envoy.{name}", "typed_config": {"@type": _TYPE + kind, **config}}
+    return {"name": f"envoy.{name}", "typed_config": {"@type": TYPE_URL + kind, **config}}
 
 
 def _regex(name: str, pattern: str) -> Mapping[str, Any]:

@@ -1,8 +1,8 @@
 """The servers for edges: aggregated discovery, incremental and state of the world, and load reports, over gRPC.
 
 Carries bytes and decides who may speak; what is said on a stream is in ``stream.py``, who the edges are in
-``roster.py``. An edge is known by its node id. Before the first publication a stream waits; after it, an edge that is
-not part of it is refused with NOT_FOUND, and with mutual TLS one whose certificate stands for another with
+``roster.py``. An edge is known by its node id. Until it is said which edges there are a stream waits; from then on one
+of another edge is refused with NOT_FOUND, and with mutual TLS one whose certificate stands for another with
 PERMISSION_DENIED.
 """
 
@@ -17,14 +17,16 @@ import grpc.aio
 import structlog
 
 from mahavishnu.integrations.multi_region.errors import UnavailableError
+from mahavishnu.integrations.multi_region.ports.clock import Clock, SystemClock
 from mahavishnu.integrations.multi_region.ports.dataplane import EdgeListener, EdgeState, Rejection
 
+from .edge_record import Link
 from .exchange import Ask
 from .frames import Frames, read_delta, read_sotw
 from .load_reports import REQUEST, LoadReports, wanted_reports
 from .proto import message
 from .resources import Snapshot
-from .roster import Link, Problems, Roster
+from .roster import Problems, Roster
 from .tls import ServerTls, certified_names, check_listen
 
 log = structlog.get_logger(__name__)
@@ -34,6 +36,9 @@ LOAD_REPORTING = "envoy.service.load_stats.v3.LoadReportingService"
 HEALTH = "grpc.health.v1.Health"
 
 _SERVING = b"\x08\x01"  # HealthCheckResponse: status SERVING
+
+RETRY_S = 45.0
+"""How often edges are offered once more what they refuse, in seconds."""
 
 _MOST_REFUSED = 1000
 """Refusals that are remembered, so that each is logged once."""
@@ -59,16 +64,27 @@ _OPTIONS = (
 class AdsServer:
     """Serves edges at ``listen`` (HOST:PORT, port 0 for a free one).
 
-    ``tls``: required off loopback. ``report_every_s``: how often edges report their load. Raises InvalidInputError
-    naming the setting.
+    ``tls``: required off loopback. ``report_every_s``: how often edges report their load; ``retry_every_s``: how often
+    they are offered once more what they refuse, as ``clock`` tells time. Raises InvalidInputError naming the setting.
     """
 
-    def __init__(self, listen: str, tls: ServerTls | None = None, *, report_every_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        listen: str,
+        tls: ServerTls | None = None,
+        *,
+        report_every_s: float = 1.0,
+        retry_every_s: float = RETRY_S,
+        clock: Clock | None = None,
+    ) -> None:
         check_listen(listen, tls)
         self._listen = listen
         self._tls = tls
         self._credentials = tls.credentials() if tls is not None else None
         self._report_every_s = report_every_s
+        self._retry_every_s = retry_every_s
+        self._clock = clock or SystemClock()
+        self._retrying: asyncio.Task[None] | None = None
         self._roster = Roster()
         self._frames = Frames()
         self._refused: set[tuple[str, str]] = set()
@@ -91,6 +107,7 @@ class AdsServer:
             raise UnavailableError(f"cannot listen for edges on {self._listen}: {err}") from err
         await server.start()
         self._server = server
+        self._retrying = asyncio.create_task(self._retry_forever(), name="refused parts again")
 
     @property
     def address(self) -> str:
@@ -100,9 +117,21 @@ class AdsServer:
     async def stop(self, grace_s: float = 1.0) -> None:
         """End every stream, then listen no longer; edges go on with what they have."""
         self._roster.end_all(_STOPPING)
+        if self._retrying is not None:
+            self._retrying.cancel()
+            await asyncio.wait((self._retrying,))
+            self._retrying = None
         if self._server is not None:
             await self._server.stop(grace_s)
             self._server = None
+
+    async def _retry_forever(self) -> None:
+        while True:
+            await self._clock.sleep(self._retry_every_s)
+            try:
+                self._roster.try_again()
+            except Exception:  # one bad turn must not end the trying
+                log.exception("refused parts not offered again")
 
     # --- what edges are told, and what they tell ----------------------------------------------
 

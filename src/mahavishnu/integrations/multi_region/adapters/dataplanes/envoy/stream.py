@@ -21,7 +21,8 @@ from operator import is_not
 
 from .exchange import Ask, Reply
 from .rejections import Refusal
-from .resources import CLUSTER, ENDPOINTS, IN_ORDER, Resource, Snapshot
+from .resources import CLUSTER, ENDPOINTS, IN_ORDER, LISTENER, Resource, Snapshot
+from .resumption import Resumption
 from .watch import Watch
 
 Changes = Mapping[str, Set[str]]
@@ -52,6 +53,7 @@ def _differing(was: Mapping[str, Resource], now: Mapping[str, Resource]) -> set[
 class AdsStream:
     """The state of one stream. ``delta``: whether it speaks the incremental protocol.
 
+    ``resumption``: whether it goes on where an earlier stream of the edge ended, None when there was none before it.
     ``routes_on_trial``: some routes are of an older version for the moment, and may name clusters that are to go.
     """
 
@@ -61,11 +63,20 @@ class AdsStream:
         self.routes_on_trial = False
         self._nonces = count(1)
         self._watches = {type_url: Watch(type_url, self._nonces, delta=delta) for type_url in IN_ORDER}
+        self._earlier: AdsStream | None = None
+        self.resumption: Resumption | None = None
 
-    def inherit(self, earlier: AdsStream) -> None:
-        """Know what the same client refused on an earlier stream; to be called before the first offer."""
-        for type_url, watch in earlier._watches.items():
-            self._watch(type_url).inherit(watch)
+    def follow(self, earlier: AdsStream) -> None:
+        """An earlier stream of the edge: what its client refused counts here once this one shows that it is the same.
+
+        To be called before the first request.
+        """
+        if not any(watch.asked for watch in earlier._watches.values()):  # it ended before it said anything
+            self._earlier, self.resumption = earlier._earlier, earlier.resumption
+            return
+        earlier._earlier, self._earlier = None, earlier
+        accepted = {url: watch.holdings for url, watch in earlier._watches.items()}
+        self.resumption = Resumption(accepted, earlier.resumption)
 
     def offer(self, snapshot: Snapshot, changes: Changes | None = None) -> None:
         """From now on the client should hold this. ``changes``: against the last offer; worked out when None."""
@@ -77,7 +88,14 @@ class AdsStream:
 
     def receive(self, ask: Ask) -> tuple[Refusal, ...]:
         """Take a request in; gives what it newly refuses."""
-        return self._watch(ask.type_url).receive(ask)
+        watch = self._watch(ask.type_url)
+        if not watch.asked:
+            self._greet(ask)
+        return watch.receive(ask)
+
+    def try_again(self) -> bool:
+        """Offer what was refused once more: what was wrong may lie outside of it. Gives whether there is some."""
+        return any([watch.try_again() for watch in self._watches.values()])
 
     def replies(self) -> list[Reply]:
         """What to send now, in order; nothing before the first offer."""
@@ -104,6 +122,21 @@ class AdsStream:
         """Whether the client has accepted all that it should hold."""
         return self.snapshot is not None and not any(watch.lagging for watch in self._watches.values())
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is whole but for refused parts, each with an older version in force, and no endpoints among them.
+
+        An older version of endpoints may send requests where none should go.
+        """
+        behind = self.snapshot is None or self._watches[ENDPOINTS].lagging
+        return not behind and all(watch.makes_do(name) for watch in self._watches.values() for name in watch.lagging)
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the client refused its listeners and has none before them: it listens to nobody."""
+        listeners = self._watches[LISTENER]
+        return bool(listeners.refused) and not listeners.held
+
     def held(self, type_url: str, name: str) -> str | None:
         """The version of a resource that the client accepted, None when it holds none."""
         return self._watch(type_url).held.get(name)
@@ -113,13 +146,24 @@ class AdsStream:
         """What the client does not take at the version that it should hold, by type and name."""
         return tuple(watch.refused[name] for watch in self._watches.values() for name in sorted(watch.refused))
 
+    def _greet(self, ask: Ask) -> None:
+        """The first request about a type may tell whether the client is the one of the earlier stream."""
+        if self.resumption is None:
+            return
+        before = self.resumption.same
+        self.resumption.hear(ask, delta=self.delta)
+        if before is None and self.resumption.same is not None:
+            earlier, self._earlier = self._earlier, None
+            for type_url, watch in earlier._watches.items() if earlier is not None and self.resumption.same else ():
+                self._watch(type_url).inherit(watch)
+
     def _watch(self, type_url: str) -> Watch:
         if type_url not in self._watches:
             self._watches[type_url] = Watch(type_url, self._nonces, delta=self.delta)
         return self._watches[type_url]
 
     def _clusters(self, replies: list[Reply]) -> list[Reply]:
-        """The same replies; endpoints of their clusters are due again."""
+        """These replies as they are; the endpoints of their clusters are due again."""
         self._watches[ENDPOINTS].send_again(name for reply in replies for name in reply.news)
         return replies
 

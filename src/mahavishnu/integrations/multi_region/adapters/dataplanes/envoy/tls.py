@@ -7,7 +7,6 @@ its common name.
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import grpc
 import structlog
 
+from mahavishnu.integrations.multi_region.core.address import is_loopback, parse_address
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
 log = structlog.get_logger(__name__)
@@ -95,10 +95,8 @@ def check_listen(listen: str, tls: ServerTls | None) -> None:
     """
     if listen.startswith("unix:"):
         return
-    host, colon, port = listen.rpartition(":")
-    if not (colon and host and port.isdecimal() and int(port) < 65_536):
-        raise InvalidInputError("xds.listen", listen, "HOST:PORT, such as 127.0.0.1:18000")
-    if tls is None and not _is_loopback(host):
+    host, _ = parse_address(listen, "xds.listen", any_port=True)
+    if tls is None and not is_loopback(host):
         raise InvalidInputError(SETTING, None, f"certificate, key and client_ca, since {listen} is not loopback")
 
 
@@ -118,10 +116,3 @@ def _readable(field: str, path: Path) -> None:
 def _no_password() -> bytes:
     """Is called when a key is encrypted; a prompt would wait for somebody who is not there."""
     raise ValueError("the key has a password")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -22,7 +22,7 @@ from .built import Builder, Built
 from .constraints import made
 from .drafts import Alike, Draft
 from .listeners import listener
-from .parts import LISTENER_NAME, ROUTES_NAME, Addresses, EdgeOptions, Problem
+from .parts import LISTENER_NAME, NOBODY_LEAVES, ROUTES_NAME, Addresses, EdgeOptions, Leaving, Problem
 from .resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Part, Resource, Snapshot
 
 _LISTENER = "envoy.config.listener.v3.Listener"
@@ -63,9 +63,11 @@ class Translator:
         self._edges: dict[str, _Edge] = {}
         self._builder = Builder(self._options.ca_file)
 
-    def snapshot(self, plan: EdgePlan, generation: int, addresses: Addresses) -> Translated:
-        """The resources of an edge, at once. ``addresses``: of hosts in endpoints."""
-        steps = self.steps(plan, generation, addresses)
+    def snapshot(
+        self, plan: EdgePlan, generation: int, addresses: Addresses, leaving: Leaving = NOBODY_LEAVES
+    ) -> Translated:
+        """The resources of an edge, at once. ``addresses``: of hosts in endpoints. ``leaving``: where regions were."""
+        steps = self.steps(plan, generation, addresses, leaving)
         try:
             while True:
                 next(steps)
@@ -73,14 +75,16 @@ class Translator:
             found: Translated = ended.value
             return found
 
-    def steps(self, plan: EdgePlan, generation: int, addresses: Addresses) -> Generator[int, None, Translated]:
-        """The same in small steps, each of which yields what it cost, in units of ``KEPT``.
+    def steps(
+        self, plan: EdgePlan, generation: int, addresses: Addresses, leaving: Leaving = NOBODY_LEAVES
+    ) -> Generator[int, None, Translated]:
+        """The resources of an edge in small steps, each of which yields what it cost, in units of ``KEPT``.
 
         Whoever stops in the middle loses nothing of what was made so far. One run at a time for each edge.
         """
         edge = self._edges.setdefault(plan.edge.edge_id, _Edge())
         self._builder.trim(built for each in self._edges.values() for built in each.services.values())
-        drafts = yield from self._drafted(edge, plan, addresses)
+        drafts = yield from self._drafted(edge, plan, addresses, leaving)
         level = edge.level
         if len(drafts) != len(edge.services) or any(map(_demands_other, drafts.values(), edge.services.values())):
             level = level_for((draft.demand for draft in drafts.values()), level, self._options.descriptors)
@@ -105,21 +109,28 @@ class Translator:
         edge = self._edges.get(edge_id)
         return Level.AS_STATED if edge is None else edge.level
 
+    def settling_s(self, edge_id: str) -> float:
+        """How long regions that move may take to be found well by an edge where they are now, 0 when none moves."""
+        edge = self._edges.get(edge_id)
+        return 0.0 if edge is None else max((built.settling_s for built in edge.services.values()), default=0.0)
+
     def forget(self, edge_id: str) -> None:
         """An edge is gone for good."""
         self._edges.pop(edge_id, None)
 
     # --- services ---------------------------------------------------------------------------------
 
-    def _drafted(self, edge: _Edge, plan: EdgePlan, addresses: Addresses) -> Generator[int, None, dict[str, Draft]]:
+    def _drafted(
+        self, edge: _Edge, plan: EdgePlan, addresses: Addresses, leaving: Leaving
+    ) -> Generator[int, None, dict[str, Draft]]:
         """What is the same for all edges."""
         alike, found = Alike(), dict[str, Draft]()
         for service in plan.services:
             built = edge.services.get(service.service)
             old = None if built is None else built.draft
-            if old is None or old.traffic is not service or (old.known and not old.fits(addresses)):
+            if old is None or old.traffic is not service or not old.fits(addresses, leaving):
                 before = self._builder.drafts.made
-                draft = self._builder.drafts.of(service, old, addresses, alike)
+                draft = self._builder.drafts.of(service, old, addresses, leaving, alike)
                 yield KEPT if before == self._builder.drafts.made else MADE
             else:
                 draft = old

@@ -9,11 +9,11 @@ lists all of them. Endpoints and routes are named by roots; a response may hold 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from .exchange import Ask, Flight, Holdings, Reply, mark_of
+from .exchange import Ask, Flight, Flights, Holdings, Reply, mark_of
 from .interest import Interest
+from .refused import Refused
 from .rejections import Refusal, parts
 from .resources import CLUSTER, LISTENER, Resource
 
@@ -28,10 +28,11 @@ class Watch:
     def __init__(self, type_url: str, nonces: Iterator[int], *, delta: bool) -> None:
         self.type_url = type_url
         self.wanted: Mapping[str, Resource] = {}
-        self._holdings = Holdings()
-        self.held: Mapping[str, str] = self._holdings.versions
+        self.holdings = Holdings()
+        self.held: Mapping[str, str] = self.holdings.versions
         self.good: dict[str, Resource] = {}
-        self.refused: dict[str, Refusal] = {}
+        self._refused = Refused()
+        self.refused: Mapping[str, Refusal] = self._refused.known
         self.lagging: set[str] = set()
         self.asked = False
         self._nonces = nonces
@@ -44,9 +45,7 @@ class Watch:
         self._doomed: set[str] = set()
         self._again: set[str] = set()
         self._part_of: dict[str, int] = {}
-        self._flights: dict[str, Flight] = {}
-        self._aloft: Counter[str] = Counter()
-        self._last_nonce = ""
+        self._flights = Flights(nonces)
         self._greeting = False
 
     # --- what should be ---------------------------------------------------------------------
@@ -54,27 +53,29 @@ class Watch:
     def offer(self, wanted: Mapping[str, Resource], changed: Iterable[str], generation: int) -> None:
         """From now on the client should hold ``wanted``; ``changed``: the names that differ from the last offer."""
         self.wanted, self._generation = wanted, generation
-        for name in changed:
-            self._reconsider(name)
+        for name in changed:  # it came, changed or went
+            self._refused.reconsider(name, wanted.get(name))
+            self._look(name)
+            self._settle(name)
 
     def inherit(self, earlier: Watch) -> None:
         """Know what the same client refused, and last accepted, on an earlier stream."""
-        self.good = dict(earlier.good)
-        self.refused = dict(earlier.refused)
+        self.good = {**earlier.good, **self.good}
+        self._refused.inherit(earlier._refused, self.wanted)
+
+    def try_again(self) -> bool:
+        """Offer what was refused again, each alone, so that nothing else is refused with it; whether there is some."""
+        found = self._refused.try_again()
+        for name in found:
+            self._part_of[name] = next(self._nonces)
+            self._look(name)
+        return bool(found)
 
     def send_again(self, names: Iterable[str]) -> None:
         """Send these even when unchanged, as soon as the client asks for them."""
         found = [name for name in names if name in self.wanted]
         self._again.update(found)
         self._due.update(found)
-
-    def _reconsider(self, name: str) -> None:
-        """The name came, changed or went."""
-        resource, refusal = self.wanted.get(name), self.refused.get(name)
-        if refusal is not None and (resource is None or resource.version != refusal.version):
-            del self.refused[name]
-        self._look(name)
-        self._settle(name)
 
     def _look(self, name: str) -> None:
         """File a name under what may have to be sent of it."""
@@ -93,30 +94,36 @@ class Watch:
         if resource is None:
             behind = self.type_url in ROOTS and name in self.held
         elif self._stays(name, resource):
-            behind = self._aloft[name] > 0
+            behind = name in self._flights
         else:
-            behind = not self.held.get(name) == self._sent.get(name) == resource.version or self._aloft[name] > 0
+            behind = not self.held.get(name) == self._sent.get(name) == resource.version or name in self._flights
         (self.lagging.add if behind else self.lagging.discard)(name)
 
     def _aim(self, name: str) -> Resource | None:
         """What to send of a name: what is wanted, the last good when it refused that, None to leave it as it is."""
-        resource, refusal = self.wanted.get(name), self.refused.get(name)
-        resource = None if resource is not None and self._stays(name, resource) else resource
-        if resource is None or refusal is None or refusal.version != resource.version:
-            return resource
-        return self.good.get(name)
+        resource = self.wanted.get(name)
+        if resource is None or self._stays(name, resource):
+            return None
+        return self.good.get(name) if self._refused.bars(resource) else resource
 
     def _stays(self, name: str, resource: Resource) -> bool:
         """Whether the client goes on with what it holds, since more is not known than that it may."""
         held = self.held.get(name)
         return self._sent.get(name) == held and resource.spares(held)
 
+    def makes_do(self, name: str) -> bool:
+        """Whether the client refused what it should hold, an older version is in force, and nothing is under way."""
+        held = self.held.get(name)
+        if held is None or name not in self.refused or name in self._flights:
+            return False
+        return name not in self.good or self._sent.get(name) == held
+
     # --- what the client says ---------------------------------------------------------------
 
     def receive(self, ask: Ask) -> tuple[Refusal, ...]:
         """Take a request in; gives what it newly refuses."""
         found = self._answered(ask)
-        if self._delta or ask.nonce in ("", self._last_nonce):  # else it has yet to see our last word, and asks again
+        if self._delta or ask.nonce in ("", self._flights.last):  # else it has yet to see our last word, and asks again
             self._subscribe(ask)
         return found
 
@@ -152,10 +159,10 @@ class Watch:
             if self._interest.wants(name):
                 resource = self.wanted.get(name)
                 self._sent[name] = version
-                self._holdings.put(name, version)
+                self.holdings.put(name, version)
                 if resource is not None and resource.version == version:
                     self.good[name] = resource
-                    self.refused.pop(name, None)
+                    self._refused.accepted(name, version)
                 self._look(name)
                 self._settle(name)
 
@@ -166,7 +173,7 @@ class Watch:
         self._part_of.pop(name, None)
         self._due.discard(name)
         self._doomed.discard(name)
-        self._holdings.put(name, None)
+        self.holdings.put(name, None)
         self._settle(name)
 
     def _held_at(self, version: str) -> Mapping[str, str]:
@@ -181,10 +188,8 @@ class Watch:
 
     def _answered(self, ask: Ask) -> tuple[Refusal, ...]:
         """The verdict on a response of ours, if the request is one."""
-        flight = self._flights.pop(ask.nonce, None)
-        if flight is None:
+        if (flight := self._flights.end(ask.nonce)) is None:
             return ()
-        self._aloft.subtract([*flight.resources, *flight.removed])
         found = self._accepted(flight) if ask.error is None else self._turned_down(flight, ask.error)
         for name in (*flight.resources, *flight.removed):
             self._settle(name)
@@ -193,19 +198,20 @@ class Watch:
     def _accepted(self, flight: Flight) -> tuple[Refusal, ...]:
         for name, resource in flight.resources.items():
             if name in self._sent:  # still asked for
-                self._holdings.put(name, resource.version)
+                self.holdings.put(name, resource.version)
                 self.good[name] = resource
+                self._refused.accepted(name, resource.version)
             if self._sent.get(name) == resource.version:
                 self._part_of.pop(name, None)
         for name in flight.removed:
-            self._holdings.put(name, None)
+            self.holdings.put(name, None)
             self.good.pop(name, None)
         return ()
 
     def _turned_down(self, flight: Flight, reason: str) -> tuple[Refusal, ...]:
         """Keep what is in force; try again in parts, or know which one is bad."""
         for name in flight.removed:  # that it goes is not news that can be refused; something else was
-            self._holdings.put(name, None)
+            self.holdings.put(name, None)
         if len(flight.resources) == 1:
             ((name, resource),) = flight.resources.items()
             return self._refuse(name, resource, reason)
@@ -229,9 +235,7 @@ class Watch:
             del self.good[name]
         if wanted is None or wanted.version != resource.version:
             return ()
-        refusal = Refusal(self.type_url, name, resource.version, reason, self._generation)
-        self.refused[name] = refusal
-        return (refusal,)
+        return self._refused.add(Refusal(self.type_url, name, resource.version, reason.strip(), self._generation))
 
     # --- what to send -----------------------------------------------------------------------
 
@@ -239,9 +243,7 @@ class Watch:
         """Responses with what is new, in the parts in which it has to be tried."""
         if not self.asked or (self._listing and self._flights):
             return []
-        found = [self._reply(resources) for resources in self._parts()]
-        if not found and self._greeting:
-            found = [self._reply({})]
+        found = [self._reply(resources) for resources in self._parts() or ([{}] if self._greeting else [])]
         self._greeting = False
         return found
 
@@ -249,13 +251,12 @@ class Watch:
         """A response that takes away what is no longer wanted, if there is something."""
         if not self._doomed or (self._listing and self._flights):
             return []
-        names = tuple(sorted(self._doomed))
-        self._doomed.clear()
+        names, self._doomed = tuple(sorted(self._doomed)), set()
         for name in names:
             self._sent.pop(name, None)
         if not (self._delta or self._listing):  # cannot be said; the client asks no longer when nothing names it
             for name in names:
-                self._holdings.put(name, None)
+                self.holdings.put(name, None)
             return []
         return [self._reply({}, names)]
 
@@ -278,13 +279,11 @@ class Watch:
         self._due -= resources.keys()
         self._again -= resources.keys()
         flight = Flight(resources, removed)
-        nonce = self._last_nonce = str(next(self._nonces))
-        self._flights[nonce] = flight
-        self._aloft.update([*resources, *removed])
+        nonce = self._flights.begin(flight)
         self.lagging.update(name for name in resources if name in self.wanted)
         carried = self._list(resources) if self._listing else resources.values()
         said = () if self._listing else removed
-        version = str(self._generation) if self._delta else self._holdings.mark_after(flight)
+        version = str(self._generation) if self._delta else self.holdings.mark_after(flight)
         return Reply(self.type_url, nonce, version, tuple(carried), said, tuple(resources))
 
     def _list(self, trying: Mapping[str, Resource]) -> Iterable[Resource]:
