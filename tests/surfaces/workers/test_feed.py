@@ -6,13 +6,18 @@ import asyncio
 from pathlib import Path
 from types import MappingProxyType
 
+import pytest
+
 from mahavishnu.integrations.multi_region.core.model import Fleet
 from mahavishnu.integrations.multi_region.core.residuals import Corrections
+from mahavishnu.integrations.multi_region.errors import NoEligibleRegionError
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 from mahavishnu.integrations.multi_region.surfaces.workers.feed import Feed
 from mahavishnu.integrations.multi_region.surfaces.workers.follow import FollowedRegions, Follower
 from mahavishnu.integrations.multi_region.surfaces.workers.frames import next_message
+from mahavishnu.integrations.multi_region.surfaces.workers.proxy import Message, Receive, Send
 from mahavishnu.integrations.multi_region.surfaces.workers.report import Report, parse_report
+from mahavishnu.integrations.multi_region.surfaces.workers.settling import Settling
 from mahavishnu.integrations.multi_region.surfaces.workers.state import State
 from mahavishnu.integrations.multi_region.testing.builders import view
 
@@ -81,3 +86,69 @@ async def test_workers_that_do_not_come_are_not_waited_for_beyond_the_start(tmp_
     assert not await feed.settled(0)
     assert await feed.settled(60)
     await feed.close()
+
+
+async def test_a_worker_that_goes_while_it_is_waited_for_is_waited_for_no_longer(tmp_path: Path) -> None:
+    source = FollowedRegions()
+    become(source, 1)
+    feed = Feed(source, RegionAwareRouter(source), tmp_path / "state", workers=1, join_within_s=60.0)
+    await feed.start()
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "state")
+    assert await next_message(reader) is not None, "it is heard of, and never says that it follows"
+    waiting = asyncio.create_task(feed.settled(3600))
+    await asyncio.sleep(0)
+    writer.close()
+    assert await asyncio.wait_for(waiting, 30)
+    await feed.close()
+
+
+async def test_what_a_worker_counts_is_told_once(tmp_path: Path) -> None:
+    source = FollowedRegions()
+    become(source, 1)
+    ours = RegionAwareRouter(source)
+    feed = Feed(source, ours, tmp_path / "state")
+    await feed.start()
+    follower = Follower(tmp_path / "state")
+    await follower.start()
+    router = RegionAwareRouter(follower.regions)
+    follower.report(router)
+    for times in (1, 2):
+        router.route(PARIS)
+        with pytest.raises(NoEligibleRegionError):
+            router.route({**PARIS, "compliance_requirements": ["gdpr"]})
+        async with asyncio.timeout(30):
+            while ours.get_routing_stats()["total_decisions"] < times:
+                await asyncio.sleep(0.01)
+        assert (ours.get_routing_stats()["total_decisions"], ours.refused) == (times, times)
+    await follower.close()
+    await feed.close()
+
+
+class Counting(Feed):
+    """A feed that counts how often somebody waits for the workers."""
+
+    waits = 0
+
+    async def settled(self, timeout_s: float) -> bool:
+        self.waits += 1
+        return True
+
+
+@pytest.mark.parametrize(("method", "waits"), [("GET", 0), ("HEAD", 0), ("OPTIONS", 0), ("POST", 1), ("DELETE", 1)])
+async def test_only_answers_to_what_may_have_changed_something_wait(tmp_path: Path, method: str, waits: int) -> None:
+    source = FollowedRegions()
+    feed = Counting(source, RegionAwareRouter(source), tmp_path / "state")
+    sent: list[str] = []
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    await Settling(app, feed)({"type": "http", "method": method}, receive, send)
+    assert (feed.waits, sent) == (waits, ["http.response.start", "http.response.body"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import uvicorn
-from aiohttp import ClientPayloadError, ClientSession, web
+from aiohttp import ClientPayloadError, ClientSession, DummyCookieJar, web
 from yarl import URL
 
 from mahavishnu.integrations.multi_region.surfaces.workers.proxy import Proxy
@@ -64,6 +65,29 @@ async def test_method_path_query_headers_and_body_arrive_as_they_were_sent(tmp_p
     (method, path, named, body) = seen[0]
     assert (method, path, body) == ("PUT", "/a%2Fb?c=%20d&c=e", b"\0" * 900_000)
     assert sorted(named) == [("host", "name.example"), ("user-agent", "me"), ("x-two", "1"), ("x-two", "2")]
+
+
+async def test_an_answer_is_passed_back_as_it_is_and_nothing_of_it_is_kept(tmp_path: Path) -> None:
+    asked: list[set[str]] = []
+    packed = gzip.compress(b"moved")
+
+    async def behind(request: web.Request) -> web.Response:
+        asked.append({name.lower() for name in request.headers})
+        headers = {"Location": "/elsewhere", "Set-Cookie": "session=1; Path=/", "Content-Encoding": "gzip"}
+        return web.Response(status=307, body=packed, headers=headers)
+
+    async with (
+        passing_on(tmp_path / "s", behind) as (url, _),
+        ClientSession(auto_decompress=False, cookie_jar=DummyCookieJar()) as client,
+    ):
+        for _ in range(2):
+            headers = {"TE": "trailers", "Keep-Alive": "5"}
+            async with client.get(url, headers=headers, allow_redirects=False) as answer:
+                assert (answer.status, answer.headers["Location"], await answer.read()) == (307, "/elsewhere", packed)
+                assert answer.headers["Set-Cookie"].startswith("session=1")
+    assert len(asked) == 2, "who asked goes where it is sent, if it wants to"
+    for names in asked:
+        assert not names & {"cookie", "te", "keep-alive", "transfer-encoding", "content-length"}
 
 
 async def test_an_answer_flows_while_it_is_made_and_a_client_who_leaves_is_noticed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.surfaces.workers.state import (
     VIEWS_AT_ONCE,
     Assembler,
+    Rest,
     State,
     Views,
     decoded,
@@ -74,6 +75,9 @@ async def test_of_many_regions_only_the_changed_one_is_sent() -> None:
     after = State(2, replace(before.fleet, regions=regions), state.corrections)
     sent = [piece.views for piece in pieces(before, after) if isinstance(piece, Views)]
     assert [list(views) for views in sent] == [["r7"]]
+    rest = list(pieces(before, after))[-1]
+    assert isinstance(rest, Rest)
+    assert (rest.order, rest.gone) == (None, [])
     whole = [len(piece.views) for piece in pieces(None, after) if isinstance(piece, Views)]
     assert whole == [VIEWS_AT_ONCE] * 3
 

@@ -42,7 +42,9 @@ CONTEXTS = [
 
 
 @pytest.mark.parametrize("context", CONTEXTS, ids=str)
-@pytest.mark.parametrize("more", [{}, {"strategy": "cost_based"}, {"candidates": 3}, {"candidates": 0}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"strategy": "cost_based"}, {"candidates": 1}, {"candidates": 3}, {"candidates": 0}], ids=str
+)
 def test_workers_answer_as_the_controller_does(
     fleet: Fleet, context: dict[str, object], more: dict[str, object]
 ) -> None:
@@ -86,6 +88,9 @@ def test_what_was_learned_from_round_trips_reaches_the_workers(fleet: Fleet) -> 
     seen = [{"location": place, "region_id": r, "ms": ms} for r, ms in ((usual, 90.0), (other, 12.0))] * 10
     assert fleet.ask("POST", "/v1/observations", {"rtts": seen}, Authorization=_admin(fleet)).status == 200
     assert eventually(nearest, lambda region: region == other) == other
+    learned = fleet.ask("GET", "/stats").json["round_trips"]
+    assert (learned["observed"], learned["cells"]) == (20, 2)
+    assert "multi_region_round_trips_total 20.0" in fleet.ask("GET", "/metrics").body.decode().splitlines()
 
 
 def test_events_flow_through_a_worker(fleet: Fleet) -> None:

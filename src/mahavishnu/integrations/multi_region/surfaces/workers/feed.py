@@ -8,7 +8,6 @@ from pathlib import Path
 
 import structlog
 
-from mahavishnu.integrations.multi_region.core.residuals import Corrections
 from mahavishnu.integrations.multi_region.shell.region_source import RegionSource
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 
@@ -49,7 +48,6 @@ class Feed:
         self._joined = asyncio.Event()
         self._joining: asyncio.TimerHandle | None = None
         self._newest = State()
-        self._corrections: Corrections | None = None
         self._looking: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
 

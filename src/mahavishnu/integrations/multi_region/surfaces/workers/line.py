@@ -1,7 +1,7 @@
 """The line between the supervisor and a process that it started: an inherited pair of sockets.
 
-Down it goes what the process needs to begin, and later which sockets to listen on; up comes that it is ready. When one
-side ends, however it ends, the other hears it at once.
+Down it goes what the process needs to begin, and later which sockets to listen on; up comes, once a second, that its
+event loop turns and whether it is ready. When one side ends, however it ends, the other hears it at once.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from mahavishnu.integrations.multi_region.core.intent import World
 from mahavishnu.integrations.multi_region.settings import Settings
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Tokens
 
+from .heartbeat import BEAT_EVERY_S
 from .state import decoded, encoded
 
+BEGINS = b"b"
 READY = b"r"
+"""What a process says of itself with every beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class LowerEnd:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = b""
+        self._word = BEGINS
         self.listening: Callable[[frozenset[int]], None] = lambda _: None
         self.broken = False
 
@@ -86,8 +90,8 @@ class LowerEnd:
 
     def ready(self) -> None:
         """Say that requests are answered. A supervisor that has gone meanwhile is noticed by ``watch``."""
-        with suppress(ConnectionError):
-            self._sock.send(READY)
+        self._word = READY
+        self._say()
 
     def clean_up(self, boot: Boot) -> None:
         """At the end, do what the supervisor would: if it is gone, remove the directory where the processes met."""
@@ -95,7 +99,9 @@ class LowerEnd:
             shutil.rmtree(boot.place, ignore_errors=True)
 
     def watch(self) -> None:
-        """From now on hear what is said, and end like on SIGTERM when the supervisor is gone, whatever goes on then."""
+        """From now on hear what is said, and let it be heard that the event loop turns; end like on SIGTERM when the
+        supervisor is gone, whatever goes on then.
+        """
         loop = asyncio.get_running_loop()
         self._sock.setblocking(False)
 
@@ -108,6 +114,17 @@ class LowerEnd:
                 self.listening(said.numbers)
 
         loop.add_reader(self._sock, read)
+        self._beat()
+
+    def _beat(self) -> None:
+        """Say that the event loop turns, again and again; what is not heard while it hangs is the sign that it does."""
+        if not self.broken:
+            self._say()
+            asyncio.get_running_loop().call_later(BEAT_EVERY_S, self._beat)
+
+    def _say(self) -> None:
+        with suppress(BlockingIOError, ConnectionError):  # a supervisor that does not read has more than enough to read
+            self._sock.send(self._word)
 
     def _read(self) -> bool:
         try:
@@ -128,33 +145,53 @@ class LowerEnd:
         return decoded(raw)
 
 
-class UpperEnd:
-    """The line as the supervisor has it."""
+class UpperEnd(asyncio.Protocol):
+    """The line as the supervisor has it. ``heard_at``: when the process last spoke, by the event loop's clock."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self) -> None:
+        self.heard_at: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._is_ready: asyncio.Future[bool] = self._loop.create_future()
+        self._transport: asyncio.WriteTransport | None = None
 
     @classmethod
     async def open(cls) -> tuple[Self, socket.socket]:
         """A line, and the end that the process is to inherit."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        reader, writer = await asyncio.open_connection(sock=ours)
-        return cls(reader, writer), theirs
+        _, line = await asyncio.get_running_loop().create_connection(cls, sock=ours)
+        return line, theirs
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The line is there."""
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """The process speaks."""
+        self.heard_at = self._loop.time()
+        if READY in data:
+            self._settle(ready=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The process has ended, or the line was let go."""
+        self._settle(ready=False)
 
     def say(self, what: Boot | Listening) -> None:
         """Say something; a process that has ended does not hear it."""
         message = encoded(what)
-        self._writer.write(len(message).to_bytes(4, "big") + message)
+        assert self._transport is not None  # connections are made before they are handed out
+        self._transport.write(len(message).to_bytes(4, "big") + message)
 
     async def ready(self) -> bool:
         """Wait until the process is ready; False when it has ended instead."""
-        try:
-            return await self._reader.read(1) == READY
-        except ConnectionError:
-            return False
+        return await asyncio.shield(self._is_ready)
 
     def close(self) -> None:
         """Let go."""
-        self._writer.close()
+        assert self._transport is not None
+        self._transport.close()
+
+    def _settle(self, *, ready: bool) -> None:
+        if not self._is_ready.done():
+            self._is_ready.set_result(ready)

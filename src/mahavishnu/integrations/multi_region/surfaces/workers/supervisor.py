@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from .line import Boot, Listening, UpperEnd
+from .child import Child
+from .heartbeat import CONTROLLER_S, LOOK_EVERY_S, START_S, WORKER_S, Verdict, Watch, judge
+from .line import Boot, Listening
 
 WORKER = "mahavishnu.integrations.multi_region.surfaces.workers.worker"
 GRACE_S = 10.0
@@ -73,82 +74,22 @@ def pause_after(short_lives: int) -> float:
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(short_lives - 1, 10))
 
 
-@dataclass(eq=False)
-class _Child:
-    """A process that is begun again whenever it ends. ``arguments``: what follows its line on the command line."""
-
-    name: str
-    module: str
-    arguments: tuple[int, ...] = ()
-    fds: tuple[int, ...] = ()
-    pid: int | None = None
-    line: UpperEnd | None = None
-    process: asyncio.subprocess.Process | None = None
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def begin(self, boot: Boot) -> bool:
-        """Start it, and wait until it is ready; False when it ended instead. Raises OSError when there can be none."""
-        self.line, theirs = await UpperEnd.open()
-        try:
-            with theirs:
-                self.process = await self._start(theirs.fileno())
-        except OSError:
-            self.line.close()
-            raise
-        self.pid = self.process.pid
-        self.line.say(boot)
-        if await self.line.ready():
-            self.ready.set()
-        return self.ready.is_set()
-
-    async def _start(self, line_fd: int) -> asyncio.subprocess.Process:
-        arguments = map(str, (line_fd, *self.arguments, *self.fds))
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", self.module, *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=(line_fd, *self.fds),
-            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends the others in order
-        )
-
-    async def ended(self) -> int:
-        """Wait for its end; its exit code."""
-        assert self.process is not None and self.line is not None
-        code = await self.process.wait()
-        self.ready.clear()
-        self.line.close()
-        self.process = None
-        return code
-
-    async def stop(self, grace_s: float) -> None:
-        """Ask it to stop, and kill it when it does not."""
-        if self.process is None:
-            return
-        self.kill(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(self.process.wait(), grace_s)
-        except TimeoutError:
-            log.error(f"{self.name} did not stop", pid=self.pid)
-            self.kill()
-            await self.process.wait()
-        if self.line is not None:
-            self.line.close()
-
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send it a signal, if it is there."""
-        if self.process is not None and self.process.returncode is None:
-            with suppress(ProcessLookupError):
-                self.process.send_signal(number)
-
-
 class _Supervisor:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._boot = plan.boot
         self._grace_s = plan.boot.settings.drain_timeout + GRACE_S
         fds = tuple(sock.fileno() for sock in plan.sockets)
-        self._controller = _Child("controller", plan.controller)
-        self._workers = [_Child(f"worker {n}", WORKER, (n,), fds) for n in range(len(fds))]
+        # A controller that begins may have much to read and to apply, and whoever started it sees how that goes.
+        self._controller = Child("controller", plan.controller, CONTROLLER_S, math.inf)
+        self._workers = [Child(f"worker {n}", WORKER, WORKER_S, START_S, (n,), fds) for n in range(len(fds))]
+        self._quiet: frozenset[str] = frozenset()
+        self._silent: dict[str, tuple[int | None, float]] = {}  # the last sign of life of who was said to be silent
         self._stop = asyncio.Event()
+
+    @property
+    def _children(self) -> tuple[Child, ...]:
+        return (*self._workers, self._controller)
 
     async def run(self) -> int:
         """Run until told to stop; the exit code."""
@@ -177,6 +118,7 @@ class _Supervisor:
         again = replace(self._boot, world=world)
         keeping.append(asyncio.create_task(self._keep(self._controller, again)))
         keeping += [asyncio.create_task(self._keep(worker, again)) for worker in self._workers]
+        keeping.append(asyncio.create_task(self._watch()))
         if await self._unless_stopped(self._all_ready()):
             self._plan.ready({"controller": self._controller.pid, "workers": [worker.pid for worker in self._workers]})
             await self._stop.wait()
@@ -197,7 +139,7 @@ class _Supervisor:
         await asyncio.gather(*left, return_exceptions=True)
         return None if doing.cancelled() else doing.result()
 
-    async def _keep(self, child: _Child, boot: Boot) -> None:
+    async def _keep(self, child: Child, boot: Boot) -> None:
         """Begin a process again whenever it ends."""
         loop = asyncio.get_running_loop()
         since, short_lives = loop.time(), 0
@@ -218,17 +160,56 @@ class _Supervisor:
             await asyncio.sleep(pause_s)
             since = loop.time()
 
+    async def _watch(self) -> None:
+        """Notice processes that hang: let neighbours take the place of one that is quiet, end one that stays so."""
+        loop = asyncio.get_running_loop()
+        watch = Watch(loop.time(), loop.time())
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            pulses = [pulse for child in self._children if (pulse := child.pulse()) is not None]
+            verdict = judge(watch, pulses, loop.time())
+            watch = verdict.watch
+            self._tell_who_is_back()
+            self._act_on(verdict)
+
+    def _act_on(self, verdict: Verdict) -> None:
+        if verdict.held_up_s:
+            log.warning("the supervisor was held up: no silence until now counts", for_s=round(verdict.held_up_s, 1))
+        before, self._quiet = self._quiet, verdict.quiet
+        for child in self._children:
+            about = {"pid": child.pid, "silent_s": round(verdict.silent_s.get(child.name, 0.0), 1)}
+            if child.name in self._quiet - before:
+                log.warning(f"{child.name} is silent", **about)
+                self._silent[child.name] = _life_of(child)
+            if child.name == verdict.hangs:
+                log.error(f"{child.name} hangs and is killed", **about)
+                child.kill()
+                self._silent.pop(child.name, None)
+        if self._quiet != before:
+            self._share()
+
+    def _tell_who_is_back(self) -> None:
+        """Say who speaks again and is still the same process; that another took its place is told when that starts."""
+        for child in self._children:
+            last, now = self._silent.get(child.name), _life_of(child)
+            if last is None or last == now:
+                continue
+            del self._silent[child.name]
+            if now[0] == last[0] and child.process is not None:
+                log.info(f"{child.name} is heard again", pid=child.pid)
+
     def _share(self) -> None:
-        """Let a worker that is there accept the connections that wait for those that are not."""
-        missing = frozenset(n for n, worker in enumerate(self._workers) if not worker.ready.is_set())
-        able = [worker.line for worker in self._workers if worker.ready.is_set() and worker.line is not None]
+        """Let a worker that is there accept the connections that wait for those that are not, or are silent."""
+        there = [worker.ready.is_set() and worker.name not in self._quiet for worker in self._workers]
+        missing = frozenset(n for n, is_there in enumerate(there) if not is_there)
+        able = [worker.line for worker, is_there in zip(self._workers, there, strict=True) if is_there and worker.line]
         for position, line in enumerate(able):
             line.say(Listening(missing if position == 0 else frozenset()))
 
     def _told_to_stop(self) -> None:
         """The first signal asks all to stop; the second does not wait for them."""
         if self._stop.is_set():
-            for child in (*self._workers, self._controller):
+            for child in self._children:
                 child.kill()
         self._stop.set()
 
@@ -236,3 +217,9 @@ class _Supervisor:
         """Workers first, so that what they have passed on is answered."""
         await asyncio.gather(*(worker.stop(self._grace_s) for worker in self._workers))
         await self._controller.stop(self._grace_s)
+
+
+def _life_of(child: Child) -> tuple[int | None, float]:
+    """Which process it is, and when that was last heard of in monotonic seconds; never: minus infinity."""
+    pulse = child.pulse()
+    return child.pid, -math.inf if pulse is None else pulse.heard_at

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import math
 import os
@@ -17,6 +16,7 @@ import structlog
 import uvicorn
 
 from mahavishnu.integrations.multi_region.adapters.sinks.logs import configure_logging
+from mahavishnu.integrations.multi_region.shell.garbage import ShortCollections
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 from mahavishnu.integrations.multi_region.surfaces.http.routing_app import RoutingApp
 from mahavishnu.integrations.multi_region.system import open_geoip
@@ -77,13 +77,13 @@ class _Server(uvicorn.Server):
         self._others: dict[int, asyncio.Server] = {}
         self._changing: set[asyncio.Task[None]] = set()
         self._in_turn = asyncio.Lock()
+        self._collections = ShortCollections()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say so."""
         await super().startup(sockets)
         self._line.listening = self._listen
-        gc.collect()
-        gc.freeze()
+        self._collections.begin()
         self._line.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -95,6 +95,7 @@ class _Server(uvicorn.Server):
             if sock not in (sockets or ()):
                 sock.close()
         await super().shutdown(sockets)
+        self._collections.end()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
