@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mahavishnu.integrations.multi_region.adapters.sinks.logs import LogSink, configure_logging
@@ -19,7 +19,8 @@ from mahavishnu.integrations.multi_region.adapters.sinks.metrics import (
     MetricsSink,
     MetricsSnapshot,
     RegionFigures,
-    build_registry,
+    RoundTripFigures,
+    exposition,
 )
 from mahavishnu.integrations.multi_region.core.events import GENESIS, ChainedEvent, Event, EventKind, chain
 from mahavishnu.integrations.multi_region.core.model import Phase
@@ -185,9 +186,9 @@ class TestLogSink:
 # --- figures ----------------------------------------------------------------------------------
 
 
-def scrape(registry: CollectorRegistry) -> Samples:
-    """Every sample of a registry, as Prometheus would read its text."""
-    families = text_string_to_metric_families(generate_latest(registry).decode())
+async def scrape(now: MetricsSnapshot) -> Samples:
+    """Every sample of a snapshot, as Prometheus would read its text."""
+    families = text_string_to_metric_families((await exposition(now)).decode())
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
 
@@ -199,7 +200,7 @@ def test_the_sink_counts_events_by_kind() -> None:
     assert sink.events == {"failover.completed": 4, "failover.refused": 1}
 
 
-def test_a_snapshot_becomes_metrics() -> None:
+async def test_a_snapshot_becomes_metrics() -> None:
     snapshot = MetricsSnapshot(
         regions=(
             RegionFigures("a", Phase.HEALTHY, 95.0, 30.0, 100.0, True),
@@ -210,9 +211,10 @@ def test_a_snapshot_becomes_metrics() -> None:
         events={"drain.started": 1},
         failovers=2,
         failover_seconds=0.5,
-        edges=(EdgeFigures("e", True, False, 3, 2, {"a": 12.5, "b": 0.5}), EdgeFigures("f")),
+        edges=(EdgeFigures("e", True, False, 3, 2, {"a": 12.5, "b": 0.5}, serving=False), EdgeFigures("f")),
+        round_trips=RoundTripFigures(9, {"impossible": 0, "outlier": 4}, 2, 5, 1),
     )
-    samples = scrape(build_registry(lambda: snapshot))
+    samples = await scrape(snapshot)
     phases = {"unknown": 1, "healthy": 1, "degraded": 0, "saturated": 0, "down": 0}
     expected: Samples = {("multi_region_regions", (("phase", p),)): float(n) for p, n in phases.items()}
     expected |= {
@@ -230,10 +232,17 @@ def test_a_snapshot_becomes_metrics() -> None:
         ("multi_region_failovers_total", ()): 2.0,
         ("multi_region_failover_duration_seconds_count", ()): 2.0,
         ("multi_region_failover_duration_seconds_sum", ()): 0.5,
+        ("multi_region_round_trips_total", ()): 9.0,
+        ("multi_region_round_trips_refused_total", (("reason", "impossible"),)): 0.0,
+        ("multi_region_round_trips_refused_total", (("reason", "outlier"),)): 4.0,
+        ("multi_region_round_trips_regions", ()): 2.0,
+        ("multi_region_round_trips_cells", ()): 5.0,
+        ("multi_region_round_trips_unwritten", ()): 1.0,
         ("multi_region_edge_connected", (("edge", "e"),)): 1.0,
         ("multi_region_edge_connected", (("edge", "f"),)): 0.0,
         ("multi_region_edge_synced", (("edge", "e"),)): 0.0,
         ("multi_region_edge_synced", (("edge", "f"),)): 0.0,
+        ("multi_region_edge_serving", (("edge", "e"),)): 0.0,
         ("multi_region_edge_rejections", (("edge", "e"),)): 3.0,
         ("multi_region_edge_rejections", (("edge", "f"),)): 0.0,
         ("multi_region_edge_astray", (("edge", "e"),)): 2.0,
@@ -244,25 +253,22 @@ def test_a_snapshot_becomes_metrics() -> None:
     assert samples == expected
 
 
-def test_figures_are_read_when_asked_for_and_a_region_that_left_is_gone() -> None:
-    now = [MetricsSnapshot(regions=(RegionFigures("a", Phase.DOWN, 0.0, 0.0, 1.0, False),))]
-    registry = build_registry(lambda: now[0])
-    assert ("multi_region_region_serving", (("region", "a"),)) in scrape(registry)
-    now[0] = MetricsSnapshot(failovers=1)
-    samples = scrape(registry)
+async def test_a_region_that_left_is_gone() -> None:
+    before = MetricsSnapshot(regions=(RegionFigures("a", Phase.DOWN, 0.0, 0.0, 1.0, False),))
+    assert ("multi_region_region_serving", (("region", "a"),)) in await scrape(before)
+    samples = await scrape(MetricsSnapshot(failovers=1))
     assert ("multi_region_region_serving", (("region", "a"),)) not in samples
     assert samples["multi_region_failovers_total", ()] == 1.0
 
 
-def test_nothing_enters_the_global_registry() -> None:
-    build_registry(MetricsSnapshot)
-    build_registry(MetricsSnapshot)
+async def test_nothing_enters_the_global_registry() -> None:
+    await exposition(MetricsSnapshot())
     assert b"multi_region" not in generate_latest(REGISTRY)
 
 
-def test_a_name_from_outside_cannot_break_the_text() -> None:
+async def test_a_name_from_outside_cannot_break_the_text() -> None:
     odd = 'a"} 1\nmulti_region_failovers_total 99'
     snapshot = MetricsSnapshot(regions=(RegionFigures(odd, Phase.HEALTHY, 1.0, 0.0, 1.0, True),))
-    samples = scrape(build_registry(lambda: snapshot))
+    samples = await scrape(snapshot)
     assert samples["multi_region_region_load", (("region", odd),)] == 0.0
     assert samples["multi_region_failovers_total", ()] == 0.0

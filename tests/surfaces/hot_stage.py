@@ -150,18 +150,21 @@ def post(body: bytes = BODY, *headers: bytes, path: bytes = b"/route", version: 
 
 @contextmanager
 def wire(
-    make: Callable[[MultiRegionAPI], FastAPI] | None = None, authorizer: Authorizer | None = None, **config: Any
+    make: Callable[[MultiRegionAPI], ASGIApp] | None = None, authorizer: Authorizer | None = None, **config: Any
 ) -> Iterator[Wire]:
     """A server over a fresh app until the end of the block. ``make``: another app than a plain one with our routes."""
     started, found = threading.Event(), list[Any]()
 
     async def main() -> None:
         api = await an_api(authorizer)
-        app = FastAPI() if make is None else make(api)
-        if make is None:
-            api.register_routes(app)
+        app = _plain(api) if make is None else make(api)
         seen = Seen(app)
-        options = {"http": http_protocol(app), "access_log": False, "log_level": "critical", **config}
+        options = {
+            "http": http_protocol(app) if isinstance(app, FastAPI) else "auto",
+            "access_log": False,
+            "log_level": "critical",
+            **config,
+        }
         server = uvicorn.Server(uvicorn.Config(seen, host="127.0.0.1", port=0, lifespan="on", **options))
         telling = asyncio.create_task(_tell(server, started))
         found.extend([seen, api, server, asyncio.get_running_loop(), telling])
@@ -178,6 +181,12 @@ def wire(
             found[2].should_exit = True
         thread.join(DEADLINE_S)
         assert not thread.is_alive(), "the server did not stop"
+
+
+def _plain(api: MultiRegionAPI) -> FastAPI:
+    app = FastAPI()
+    api.register_routes(app)
+    return app
 
 
 def _run(main: Callable[[], Any]) -> None:

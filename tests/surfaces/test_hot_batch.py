@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -46,29 +47,46 @@ async def test_each_client_gets_the_region_of_its_place() -> None:
     assert answer.headers["content-type"] == "application/json"
 
 
-@settings(max_examples=40)
-@given(
-    places=st.lists(st.tuples(st.floats(-90, 90), st.floats(-180, 180)), max_size=20),
-    strategy=st.sampled_from([None, *RoutingStrategy]),
-    service=st.sampled_from([None, "api"]),
-    law=st.sampled_from([None, [], ["gdpr"]]),
-)
-def test_a_batch_is_answered_and_counted_as_its_requests_one_by_one(
-    places: Any, strategy: str | None, service: str | None, law: list[str] | None
+def test_a_batch_is_answered_and_counted_as_its_requests_one_by_one() -> None:
+    with asyncio.Runner() as runner:
+        many, one = in_process(runner.run(_app())), in_process(runner.run(_app()))
+
+        @settings(max_examples=40)
+        @given(
+            places=st.lists(st.tuples(st.floats(-90, 90), st.floats(-180, 180)), max_size=20),
+            strategy=st.sampled_from([None, *RoutingStrategy]),
+            service=st.sampled_from([None, "api"]),
+            law=st.sampled_from([None, [], ["gdpr"]]),
+        )
+        def alike(places: Any, strategy: str | None, service: str | None, law: list[str] | None) -> None:
+            shared = {"service": service, "compliance_requirements": law}
+            runner.run(_compare(many, one, places, shared, strategy))
+
+        alike()
+        runner.run(many.aclose())
+        runner.run(one.aclose())
+
+
+async def _compare(
+    many: httpx.AsyncClient, one: httpx.AsyncClient, places: Any, shared: dict[str, Any], strategy: str | None
 ) -> None:
-    asyncio.run(_compare(places, {"service": service, "compliance_requirements": law}, strategy))
-
-
-async def _compare(places: Any, shared: dict[str, Any], strategy: str | None) -> None:
     columns = {"latitude": [lat for lat, _ in places], "longitude": [lon for _, lon in places]}
-    async with in_process(await _app()) as many, in_process(await _app()) as one:
-        found = _regions(await _ask(many, {**columns, **shared, "strategy": strategy}))
-        for (latitude, longitude), region in zip(places, found, strict=True):
-            context = {"user_location": {"latitude": latitude, "longitude": longitude}, **shared}
-            answer = await one.post("/route", json={"request_context": context, "strategy": strategy})
-            assert answer.json()["selected_region"] == region
-        counted = [(await client.get("/stats")).json()["routing"] for client in (many, one)]
-    assert counted[0] == counted[1]
+    before = [await _counted(client) for client in (many, one)]
+    found = _regions(await _ask(many, {**columns, **shared, "strategy": strategy}))
+    for (latitude, longitude), region in zip(places, found, strict=True):
+        context = {"user_location": {"latitude": latitude, "longitude": longitude}, **shared}
+        answer = await one.post("/route", json={"request_context": context, "strategy": strategy})
+        assert answer.json()["selected_region"] == region
+    added = [await _counted(client) - old for client, old in zip((many, one), before, strict=True)]
+    assert added[0] == added[1]
+    assert added[0]["total_decisions"] == len(places)
+
+
+async def _counted(client: httpx.AsyncClient) -> Counter[str]:
+    """Decisions so far: all, refused ones, by region and by strategy."""
+    said = (await client.get("/stats")).json()["routing"]
+    kinds = {**said["decisions_by_region"], **said["decisions_by_strategy"]}
+    return Counter({**kinds, "total_decisions": said["total_decisions"], "refused": said["refused"]})
 
 
 async def test_nobody_is_nowhere() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -132,6 +133,20 @@ def test_a_chunked_body_beyond_the_limit(cold: Wire) -> None:
     head = b"POST /route HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     assert cold.ask(head + piece * (MAX_BODY // 0x10000 + 1)).status == 413
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_a_length_that_chunks_belie_leads_past_no_limit(accelerated: bool) -> None:
+    def made(api: MultiRegionAPI) -> ASGIApp:
+        app = FastAPI()
+        api.register_routes(app)
+        return api.accelerate(app) if accelerated else app
+
+    head = b"POST /route HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\nContent-Length: 5\r\n"
+    piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    with wire(made, http="h11") as server:  # which goes by the chunks, where others refuse both headers together
+        raw = head + b"Transfer-Encoding: chunked\r\n\r\n" + piece * (MAX_BODY // 0x10000 + 1)
+        assert server.ask(raw).status == 413
 
 
 def test_a_client_that_waits_to_be_asked_for_the_body(cold: Wire) -> None:

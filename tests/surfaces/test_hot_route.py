@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 from mahavishnu.integrations.multi_region.surfaces.http.api import MultiRegionAPI
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Authorizer, Role
+from mahavishnu.integrations.multi_region.surfaces.http.hot import HotRoute
 from mahavishnu.integrations.multi_region.surfaces.http.routes import StrictRequest
 from tests.surfaces.hot_stage import BODY, Line, Seen, Wire, an_api, nothing, wire
 from tests.surfaces.http_served import TOKENS, bearer, in_process
@@ -310,6 +311,20 @@ def test_all_ways_answer_it_so(ways: Ways, body: bytes, status: int) -> None:
     assert _agree(ways, body, [(b"content-type", JSON)]).status == status
 
 
+@pytest.mark.parametrize("context", ['{"user_location":{"latitude":52,"longitude":13}}', '{"country":"JP"}', "{}"])
+@pytest.mark.parametrize("strategy", ["null", '"latency_based"', '"cost_based"'])
+def test_candidates_are_named_by_all_ways_whenever_they_are_asked_for(ways: Ways, context: str, strategy: str) -> None:
+    plain = f'"request_context":{context},"strategy":{strategy}'
+    for asked, count in (("", None), (',"candidates":null', None), (',"candidates":1', 1), (',"candidates":2', 2)):
+        said = _agree(ways, f"{{{plain}{asked}}}".encode(), [(b"content-type", JSON)]).body
+        found = said.pop("candidates", None)
+        assert (None if found is None else len(found)) == count
+        if found is not None:
+            estimates = [candidate["estimate_ms"] for candidate in found]
+            assert found[0]["region_id"] == said["selected_region"]
+            assert all(ms is None if context == "{}" else ms > 0 for ms in estimates)
+
+
 @pytest.mark.parametrize("size", [9_999, 10_000, 65_536, 200_000, 1_000_000])
 def test_a_large_body_is_read_by_all_ways(ways: Ways, size: int) -> None:
     assert _agree(ways, BODY.ljust(size), [(b"content-type", JSON)]).status == 200
@@ -320,6 +335,12 @@ def test_of_a_header_that_comes_twice_the_first_counts(ways: Ways) -> None:
     assert _agree(ways, BODY, twice).status == 415
     assert _agree(ways, BODY, twice[::-1]).status == 200
     assert _agree(ways, BODY, []).status == 415
+
+
+@pytest.mark.parametrize(("first", "second", "taken"), [(b"9", b"99999", True), (b"99999", b"9", False)])
+async def test_of_a_length_that_is_told_twice_the_first_counts(first: bytes, second: bytes, taken: bool) -> None:
+    hot = HotRoute((await an_api()).router, None)
+    assert (hot.takes([(b"content-length", first), (b"content-length", second)]) is not None) is taken
 
 
 @settings(max_examples=30)
@@ -352,6 +373,58 @@ async def test_each_step_answers_by_itself(step: str) -> None:
         answer = await client.post("/route", content=BODY, headers={"Content-Type": "application/json"})
         assert (await client.post("/route?long=way")).status_code == 418
     assert answer.json()["selected_region"] == "eu-central-1"
+
+
+STEPS: dict[str, Callable[[MultiRegionAPI], Any]] = {
+    "raw route, behind middleware": _with_middleware,
+    "raw route, without middleware": _alone,
+    "accelerated": lambda api: api.accelerate(_alone(api)),
+}
+
+
+async def _sent(app: ASGIApp, *messages: Message) -> list[Message]:
+    """What an app sends to a client of whom it receives these messages and then nothing more."""
+    waiting, sent = list(messages), list[Message]()
+
+    async def receive() -> Message:
+        return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(_scope([(b"content-type", JSON), (b"content-length", b"%d" % len(BODY))]), receive, send)
+    return sent
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_body_in_pieces_is_read_to_its_end(step: str) -> None:
+    app = STEPS[step](await an_api())
+    pieces = [BODY[:7], b"", BODY[7:30], BODY[30:]]
+    messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    start, body = await _sent(app, *messages, {"type": "http.request"})
+    assert (start["status"], json.loads(body["body"])["selected_region"]) == (200, "eu-central-1")
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_client_who_hangs_up_within_the_body_is_not_answered_nor_counted(step: str) -> None:
+    api = await an_api()
+    app = STEPS[step](api)
+    assert await _sent(app) == []
+    assert await _sent(app, {"type": "http.request", "body": BODY, "more_body": True}) == []
+    assert api.router.get_routing_stats()["total_decisions"] == 0
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_what_one_answer_is_changed_to_on_its_way_does_not_show_in_the_next(step: str) -> None:
+    """Answers are kept; middleware outside may write into the message it gets, as into any other."""
+    app = STEPS[step](await an_api())
+    request = {"type": "http.request", "body": BODY}
+    first, _ = await _sent(app, request)
+    said = list(first["headers"])
+    first["headers"].append((b"x-mark", b"yes"))
+    first["status"] = 500
+    second, _ = await _sent(app, request)
+    assert (second["status"], second["headers"]) == (200, said)
 
 
 # --- nothing is skipped ---------------------------------------------------------------------------

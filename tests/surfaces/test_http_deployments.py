@@ -307,3 +307,18 @@ async def test_a_command_of_the_settings_is_run_for_a_deployment(tmp_path: Any) 
     finally:
         await system.close()
     assert said.read_text() == f"web {EAST}\n"
+
+
+async def test_how_a_lost_region_is_left_is_asked_for_shown_and_held_to(client: httpx.AsyncClient) -> None:
+    body = {"primary": EAST, "backups": [WEST], "service": "web"}
+    asked = {"failover_strategy": "manual", "replication_strategy": "partial"}
+    made = await ask(client, f"{AT}/active-passive", 201, **body, **asked)
+    assert {name: made[name] for name in asked} == asked
+    plain = await active_active(client, EAST, service="api")
+    assert (plain["failover_strategy"], plain["replication_strategy"]) == ("automatic", "full")
+
+
+async def test_an_active_active_waits_for_nobody(client: httpx.AsyncClient) -> None:
+    problem = await ask(client, f"{AT}/active-active", 422, regions=[EAST], failover_strategy="manual")
+    assert problem["errors"][0]["field"] == "failover_strategy"
+    assert "serve on without a failover" in problem["detail"]

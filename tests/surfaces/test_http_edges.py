@@ -109,7 +109,7 @@ async def test_an_edge_stands_where_its_region_does() -> None:
         ({"region": "eu-wst-1"}, "region_id"),
         ({"region": None}, "region"),
         ({"region": None, "latitude": 1}, "longitude"),
-        ({"longitude": 1}, "region"),
+        ({"longitude": 1}, "longitude"),
         ({"listen": "localhost:80"}, "listen"),
         ({"listen": "127.0.0.1:10001"}, "edges.new.listen"),
         ({"edge_id": "other"}, "edge_id"),
@@ -304,9 +304,28 @@ async def test_requests_are_shown_by_edge_in_the_status_and_in_the_figures() -> 
     assert 'multi_region_edge_requests_per_second{edge="quick"' not in figures_later
     assert 'multi_region_edge_requests_per_second{edge="slow",region="eu-west-1"} 2.0' in figures_later
     assert 'multi_region_edge_connected{edge="slow"} 1.0' in figures
+    assert 'multi_region_edge_serving{edge="quick"} 1.0' in figures
+    assert 'multi_region_edge_serving{edge="quick"}' not in figures_later
 
 
 EDGES = [
     {"id": "quick", "region": "eu-west-1"},
     {"id": "slow", "region": "us-east-1", "listen": "127.0.0.1:10001"},
 ]
+
+
+# --- failing over where edges carry traffic ---------------------------------------------------
+
+
+async def test_a_failover_tells_which_edges_have_it_and_when_each_thing_was() -> None:
+    async with steered_server() as (client, plane):
+        edges = [{"id": name, **EDGE} for name in ("quick", "slow")]
+        (await client.post("/v1/apply", json={**world("eu-west-1", "us-east-1"), "edges": edges})).raise_for_status()
+        await connected(client)
+        plane.holding = {"slow"}
+        asked = {"from_region": "eu-west-1", "reason": "works"}
+        planned = (await client.post("/v1/failover", json={**asked, "dry_run": True})).json()
+        moved = (await client.post("/v1/failover", json=asked)).json()
+    assert (moved["acknowledged_by"], moved["lagging"], moved["acknowledged_at"]) == (["quick"], ["slow"], None)
+    assert moved["first_signal_at"] <= moved["verdict_at"] <= moved["planned_at"] <= moved["completed_at"]
+    assert (planned["acknowledged_by"], planned["lagging"], planned["verdict_at"]) == (None, None, None)

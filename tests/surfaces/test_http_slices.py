@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
 
 from mahavishnu.integrations.multi_region.adapters.sinks.metrics import (
     PIECE,
     MetricsSnapshot,
     RegionFigures,
-    build_registry,
     exposition,
 )
 from mahavishnu.integrations.multi_region.core.model import Phase, Region
@@ -80,4 +79,4 @@ async def test_figures_in_pieces_read_as_in_one(count: int) -> None:
     regions = tuple(RegionFigures(f"r-{n}", Phase.HEALTHY, 90.0, float(n), 100.0, True) for n in range(count))
     decisions = {(f"r-{n}", "latency_based"): n for n in range(count)}
     now = MetricsSnapshot(regions, decisions, {"route": 1}, {"drain.started": 2}, 3, 0.5)
-    assert await exposition(now) == generate_latest(build_registry(lambda: now))
+    assert await exposition(now) == await exposition(now, sys.maxsize)

@@ -151,6 +151,27 @@ async def test_an_explanation_gives_the_order_and_every_objection_and_counts_not
     assert [r["region_id"] for r in said["eligible"]] == ["eu-west-1", "us-east-1"]
     assert said["excluded"] == {"ap-southeast-2": {"code": "drained", "text": "is drained by its operator"}}
     assert (said["refusal"], counted) == (None, 0)
+    first, second = (region["estimate_ms"] for region in said["eligible"])
+    assert 0 < first < second
+    assert said["decision"]["estimate_ms"] == first
+
+
+async def test_an_explanation_says_what_each_region_would_cost_as_far_as_the_clients_place_is_known() -> None:
+    places: list[dict[str, Any]] = [
+        {},
+        {"country": "DE"},
+        {"user_location": {"latitude": 52.5, "longitude": 13.4}, "country": "DE"},
+    ]
+    bodies = [{"request_context": place, "strategy": "cost_based"} for place in places]
+    async with own_server() as (client, _):
+        await client.post("/v1/apply", json=world("us-east-1", "eu-west-1", "ap-southeast-2"))
+        for body in bodies:
+            said = (await client.post("/v1/route/explain", json=body)).json()
+            asked = (await client.post("/route", json={**body, "candidates": 3})).json()["candidates"]
+            assert [(r["region_id"], r["estimate_ms"]) for r in said["eligible"]] == [
+                (candidate["region_id"], candidate["estimate_ms"]) for candidate in asked
+            ]
+            assert (said["decision"]["estimate_ms"] is None) == (not body["request_context"])
 
 
 async def test_a_refusal_is_an_explanation_too() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
@@ -40,9 +39,10 @@ class RegionFigures:
 
 @dataclass(frozen=True, slots=True)
 class EdgeFigures:
-    """One edge now. ``rejections``: parts of the newest plan that it refused; ``rates``: requests/s by region.
+    """One edge now. ``rejections``: parts of the newest plan that it refused; ``rates``: requests/s sent, by region.
 
-    ``astray``: regions that it holds in a class of requests where they do not belong.
+    ``astray``: regions that it holds in a class of requests where they do not belong. ``serving``: whether it listens
+    to clients; None: nobody knows, since it is not connected.
     """
 
     edge_id: str
@@ -51,6 +51,21 @@ class EdgeFigures:
     rejections: int = 0
     astray: int = 0
     rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    serving: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTripFigures:
+    """Measured round trips: how many were learned from, how many refused by reason, and what is kept.
+
+    ``cells``: of one degree, of all regions. ``unwritten``: regions of which the store does not know the newest yet.
+    """
+
+    observed: int = 0
+    refused: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    regions: int = 0
+    cells: int = 0
+    unwritten: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,7 @@ class MetricsSnapshot:
     failovers: int = 0
     failover_seconds: float = 0.0
     edges: tuple[EdgeFigures, ...] = ()
+    round_trips: RoundTripFigures = RoundTripFigures()
 
 
 class MetricsSink:
@@ -82,17 +98,6 @@ class MetricsSink:
         self.events[kind.value] = self.events.get(kind.value, 0) + 1
 
 
-class FleetCollector(Collector):
-    """Turns the snapshot that ``read`` returns into metrics, each time Prometheus asks."""
-
-    def __init__(self, read: Callable[[], MetricsSnapshot]) -> None:
-        self._read = read
-
-    def collect(self) -> Iterator[Metric]:
-        """Every metric, from one snapshot."""
-        yield from _metrics(self._read(), sys.maxsize)
-
-
 @dataclass(frozen=True, slots=True)
 class _Piece(Collector):
     """A part of one metric, to be written by itself."""
@@ -103,10 +108,10 @@ class _Piece(Collector):
         yield self.metric
 
 
-async def exposition(now: MetricsSnapshot) -> bytes:
-    """The snapshot in Prometheus' text form, written a piece at a time: other tasks run between."""
+async def exposition(now: MetricsSnapshot, most: int = PIECE) -> bytes:
+    """The snapshot in Prometheus' text form, written ``most`` samples at a time: other tasks run between."""
     parts, before = [], ""
-    for metric in _metrics(now, PIECE):
+    for metric in _metrics(now, most):
         text = generate_latest(_Piece(metric))
         if metric.name == before:  # it goes on: its name and type were told
             text = b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
@@ -124,6 +129,7 @@ def _metrics(now: MetricsSnapshot, most: int) -> Iterator[Metric]:
     refused = {(what,): n for what, n in now.refused.items()}
     yield from _counter("refused", "What a rule refused.", ("what",), refused, most)
     yield from _counter("events", "Events by kind.", ("kind",), {(kind,): n for kind, n in now.events.items()}, most)
+    yield from _round_trip_metrics(now.round_trips, most)
     yield CounterMetricFamily("multi_region_failovers", "Failovers completed.", value=now.failovers)
     yield SummaryMetricFamily(
         "multi_region_failover_duration_seconds",
@@ -133,11 +139,17 @@ def _metrics(now: MetricsSnapshot, most: int) -> Iterator[Metric]:
     )
 
 
-def build_registry(read: Callable[[], MetricsSnapshot]) -> CollectorRegistry:
-    """A registry of one's own with the fleet's metrics; nothing is registered globally."""
-    registry = CollectorRegistry()
-    registry.register(FleetCollector(read))
-    return registry
+def _round_trip_metrics(now: RoundTripFigures, most: int) -> Iterator[Metric]:
+    yield CounterMetricFamily("multi_region_round_trips", "Measured round trips learned from.", value=now.observed)
+    refused = {(reason,): n for reason, n in now.refused.items()}
+    yield from _counter("round_trips_refused", "Measured round trips refused.", ("reason",), refused, most)
+    gauges = (
+        ("regions", "Regions to which round trips were learned.", now.regions),
+        ("cells", "Cells from which they were, of all regions.", now.cells),
+        ("unwritten", "Regions of which the store does not have the newest yet.", now.unwritten),
+    )
+    for name, text, value in gauges:
+        yield GaugeMetricFamily(f"multi_region_round_trips_{name}", text, value=value)
 
 
 def _region_metrics(regions: tuple[RegionFigures, ...], most: int) -> Iterator[Metric]:
@@ -161,13 +173,18 @@ def _edge_metrics(edges: tuple[EdgeFigures, ...], most: int) -> Iterator[Metric]
     figures: tuple[tuple[str, str, dict[tuple[str], float]], ...] = (
         ("connected", "1: it listens to us.", {(e.edge_id,): e.connected for e in edges}),
         ("synced", "1: it has the newest plan.", {(e.edge_id,): e.synced for e in edges}),
+        (
+            "serving",
+            "1: it listens to clients; absent while unknown.",
+            {(e.edge_id,): e.serving for e in edges if e.serving is not None},
+        ),
         ("rejections", "What it refused.", {(e.edge_id,): e.rejections for e in edges}),
         ("astray", "Regions that it holds where they do not belong.", {(e.edge_id,): e.astray for e in edges}),
     )
     for name, text, values in figures:
         yield from _labelled(f"edge_{name}", text, ("edge",), values, most)
     rates = {(edge.edge_id, region_id): rate for edge in edges for region_id, rate in edge.rates.items()}
-    text = "Requests/s that a region gets from it."
+    text = "Requests/s that it sends a region, answered or not."
     yield from _labelled("edge_requests_per_second", text, ("edge", "region"), rates, most)
 
 

@@ -103,6 +103,7 @@ class MultiRegionAPI:
             "regions": self.region_manager.get_stats(),
             "routing": self.router.get_routing_stats(),
             "failover": self.failure_handler.get_failover_stats(),
+            "round_trips": self.region_manager.round_trips.stats(),
         }
 
 

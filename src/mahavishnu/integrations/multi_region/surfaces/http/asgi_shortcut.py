@@ -6,11 +6,20 @@ An app without middleware gets the same callable in front of the framework's own
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Protocol
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .hot import LARGEST, PATH, HotRoute, raw_route
+from .hot import LARGEST, PATH, HotRoute, again, raw_route, whole
+
+
+class Answerer(Protocol):
+    """Knows who answers the hot route; None: nobody but the app."""
+
+    @property
+    def hot(self) -> HotRoute | None:
+        """Who answers."""
 
 
 class Shortcut:
@@ -36,19 +45,31 @@ class Shortcut:
 class Accelerated:
     """An app whose ``POST /route`` is answered before anything else sees it. ``app`` is the app itself."""
 
-    def __init__(self, app: ASGIApp, shortcut: Shortcut) -> None:
+    def __init__(self, app: ASGIApp, shortcut: Answerer) -> None:
         self.app = app
         self._shortcut = shortcut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
+        """Answer, or pass on: also what fails for no fault of its own, with its body to be read anew.
+
+        All in one coroutine: one more for each request costs some 0.3 µs.
+        """
+        hot = None
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
-            hot = self._shortcut.hot
-            if hot is not None and not scope["query_string"] and not scope.get("root_path"):
-                kind = hot.takes(scope["headers"])
-                if kind is not None:
-                    return await hot.serve(kind, scope, receive, send, self.app)
-        await self.app(scope, receive, send)
+            hot = None if scope["query_string"] or scope.get("root_path") else self._shortcut.hot
+        if hot is None or (kind := hot.takes(scope["headers"])) is None:
+            return await self.app(scope, receive, send)
+        message = await receive()
+        if message.get("more_body", False):
+            message = await whole(message, receive)
+        try:
+            reply = hot.answer(kind, message, PATH)
+        except Exception:
+            return await self.app(scope, again(message, receive), send)
+        if reply is not None:
+            status, headers, body = reply
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
 
 
 def shorten(app: FastAPI) -> None:

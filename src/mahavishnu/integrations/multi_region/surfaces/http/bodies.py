@@ -16,7 +16,6 @@ from mahavishnu.integrations.multi_region.core.model import (
     DeploymentSpec,
     HealthCheck,
     LocalityLevel,
-    ProbeKind,
     Region,
     RegionCapabilities,
     RoutingStrategy,
@@ -25,12 +24,11 @@ from mahavishnu.integrations.multi_region.core.model import (
 )
 from mahavishnu.integrations.multi_region.core.routes import RouteClass
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, nearest_hint
-from mahavishnu.integrations.multi_region.facts.catalog import find, region_from_catalog
 from mahavishnu.integrations.multi_region.surfaces.world import kinds, law
+from mahavishnu.integrations.multi_region.surfaces.world.declared import declared_check, declared_region, same_named
 
 from .problems import UnknownKeyError
 
-_DAY_S = 86_400
 _ROUTE = RouteClass()
 
 
@@ -72,7 +70,16 @@ def _or_null(schema: JsonSchemaValue) -> JsonSchemaValue:
     return {**about, **(own if "anyOf" in own else {"anyOf": [own, {"type": "null"}]})}
 
 
-_Positive = Annotated[float | None, Field(gt=0, le=_DAY_S)]
+class SaidBy(Body):
+    """A body that may name on whose behalf the caller asks."""
+
+    by: kinds.OptionalName = Field(None, description="Who asked for it, if not the caller; the log names both.")
+
+    def actor(self, caller: str) -> str:
+        """Who is named in the log: never only whom the body names."""
+        return caller if self.by is None else f"{self.by} ({caller})"
+
+
 _Status = Annotated[int, Field(ge=100, le=599)]
 _Span = Annotated[list[_Status], Field(min_length=2, max_length=2)]
 
@@ -83,13 +90,13 @@ class HealthCheckBody(Body):
     kind: kinds.Kind = Field(None, description="What a probe speaks: http (also for https) or tcp.")
     path: kinds.Path = Field(None, description="Path asked for, on the region's endpoint.")
     url: kinds.OptionalUrl = Field(None, description="Another target than the endpoint and path.")
-    interval_s: float | None = Field(None, ge=0.01, le=_DAY_S, description="Seconds between two probes.")
-    timeout_s: _Positive = Field(None, description="Seconds after which a probe has failed.")
-    fall: kinds.OptionalCount = Field(None, description="Failures in a row that take the region down.")
-    rise: kinds.OptionalCount = Field(None, description="Passes in a row that bring the region back.")
+    interval_s: kinds.Interval = Field(None, description="Seconds between two probes.")
+    timeout_s: kinds.ProbeTimeout = Field(None, description="Seconds after which a probe has failed.")
+    fall: kinds.Fall = Field(None, description="Failures in a row that take the region down.")
+    rise: kinds.Rise = Field(None, description="Passes in a row that bring the region back.")
     leak_limit: kinds.Leak = Field(None, description="Failures in the leaky counter that take the region down.")
-    hold_down_s: float | None = Field(None, ge=0, le=_DAY_S, description="Least seconds it stays down.")
-    slow_ms: _Positive = Field(None, description="Milliseconds beyond which a pass counts as degraded.")
+    hold_down_s: kinds.HoldDown = Field(None, description="Least seconds it stays down.")
+    slow_ms: kinds.Slow = Field(None, description="Milliseconds beyond which a pass counts as degraded.")
     statuses: list[_Span] | None = Field(
         None, min_length=1, description="HTTP codes that pass, as inclusive ranges [low, high]."
     )
@@ -128,54 +135,27 @@ class RegionBody(Body):
     protocol: kinds.Protocol = Field(UpstreamProtocol.HTTP1, description="What edges speak to it: http1 or http2.")
 
 
-_FROM_CATALOG = ("name", "provider", "location", "latitude", "longitude", "country", "cost_multiplier", "health_score")
-
-
 def region_of(body: RegionBody, defaults: HealthCheck, standing: Region | None = None) -> Region:
     """The region that a body declares. ``defaults``: what its health check leaves out.
 
     ``standing``: the region that it replaces, from which header values come that were answered as not shown.
-    Raises InvalidInputError when the place is neither given nor in the catalog.
+    Raises InvalidInputError when the place is neither given nor in the catalog, or the health check cannot be.
     """
-    given: dict[str, Any] = {k: v for k in _FROM_CATALOG if (v := getattr(body, k)) is not None}
-    given |= {
-        "endpoint": body.endpoint,
-        "current_capacity": body.current_capacity,
-        "capabilities": RegionCapabilities(**body.capabilities.model_dump()),
-        "health": _health_of(body, defaults, standing),
-        "protocol": body.protocol,
-    }
-    if (body.latitude is None) != (body.longitude is None):
-        missing = "latitude" if body.latitude is None else "longitude"
-        raise InvalidInputError(missing, None, "degrees: latitude and longitude are given together or not at all")
-    if find(body.region_id, body.provider) is not None:
-        return region_from_catalog(body.region_id, **given)
-    if body.latitude is None:
-        raise InvalidInputError("latitude", None, f"degrees north, with longitude; or {_not_known(body)}")
-    return Region(body.region_id, **{"name": body.region_id, **given})
+    check = declared_check(_asked(body), body.endpoint, defaults)
+    if check is not None:
+        check = replace(check, headers=_headers_of(check.headers, standing))
+    capabilities = RegionCapabilities(**body.capabilities.model_dump())
+    return declared_region(body.region_id, {**same_named(body), "capabilities": capabilities, "health": check})
 
 
-def _not_known(body: RegionBody) -> str:
-    """What the catalog says to an id that it lacks."""
-    try:
-        region_from_catalog(body.region_id, endpoint=body.endpoint, provider=body.provider)
-    except InvalidInputError as err:
-        return f"as region_id {err.allowed}"
-    return "a region of the catalog"
-
-
-def _health_of(body: RegionBody, defaults: HealthCheck, standing: Region | None) -> HealthCheck | None:
-    asked = {} if body.health is None else body.health.given()
-    if "kind" not in asked and (asked.get("url") or body.endpoint).startswith("tcp:"):
-        asked["kind"] = ProbeKind.TCP
-    if body.health is None and not asked:
+def _asked(body: RegionBody) -> dict[str, Any] | None:
+    """What the region's own check shall be; None when the body says nothing about it."""
+    if body.health is None:
         return None
+    asked = body.health.given()
     if "statuses" in asked:
         asked["statuses"] = tuple((low, high) for low, high in asked["statuses"])
-    check = replace(defaults, **asked)
-    if check.kind is ProbeKind.HTTP and (check.url or body.endpoint).startswith("tcp:"):
-        raise InvalidInputError("health.kind", "http", "tcp, because the target is a tcp:// address")
-    return replace(check, headers=_headers_of(check.headers, standing))
+    return asked
 
 
 def _headers_of(headers: Mapping[str, str], standing: Region | None) -> dict[str, str]:
@@ -199,8 +179,8 @@ class RouteClassBody(Body):
     """How requests of one kind are carried. Times in seconds."""
 
     prefix: kinds.Prefix = Field(_ROUTE.prefix, description="Beginning of the path; the first that fits applies.")
-    timeout_s: kinds.Seconds = Field(_ROUTE.timeout_s, description="Seconds for the whole request; 0: no limit.")
-    attempt_timeout_s: kinds.OptionalSeconds = Field(
+    timeout_s: kinds.Timeout = Field(_ROUTE.timeout_s, description="Seconds for the whole request; 0: no limit.")
+    attempt_timeout_s: kinds.AttemptTimeout = Field(
         None, description="Seconds without an answer after which another region is asked too. Default: never."
     )
     retry_keyed: bool = Field(_ROUTE.retry_keyed, description="Whether an Idempotency-Key lets a request be repeated.")

@@ -16,10 +16,8 @@ from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 from .auth import Role
 from .data_bodies import AccessBody, CheckBody, ClassifyBody, DataId, PlaceBody, ReplicateBody, TransferBody
 from .guarding import Actor
-from .routes import Doors
+from .routes import WRITES, Doors
 from .schemas import Answer
-
-_WRITES = (409, 503)
 
 
 class ClassAnswer(Answer):
@@ -146,10 +144,10 @@ class Data:
     def add_to(self, doors: Doors) -> None:
         """Add them to a router."""
         path = "/v1/data"
-        doors.add("POST", f"{path}/classify", self.classify, Role.OPERATOR, ClassAnswer, problems=_WRITES)
+        doors.add("POST", f"{path}/classify", self.classify, Role.OPERATOR, ClassAnswer, problems=WRITES)
         doors.add("POST", f"{path}/access", self.access, Role.OPERATOR, None, status=204, response_class=Response)
         doors.add("GET", f"{path}/place", self.placed, Role.VIEWER, PlaceAnswer)
-        doors.add("POST", f"{path}/place", self.place, Role.OPERATOR, PlaceAnswer, problems=_WRITES)
+        doors.add("POST", f"{path}/place", self.place, Role.OPERATOR, PlaceAnswer, problems=WRITES)
         doors.add("POST", f"{path}/replicate", self.replicate, Role.VIEWER, PlanAnswer, problems=(503,))
         doors.add("GET", f"{path}/transfers", self.transfers, Role.VIEWER, ReportAnswer, problems=(409, 503))
         created = {201: {"model": TransferAnswer, "description": "The transfer is recorded."}}
@@ -159,7 +157,7 @@ class Data:
             self.transfer,
             Role.OPERATOR,
             TransferAnswer,
-            problems=_WRITES,
+            problems=WRITES,
             responses=created,
         )
         doors.add("POST", f"{path}/check", self.check, Role.VIEWER, CheckAnswer)

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from mahavishnu.integrations.multi_region.core.model import parse_enum
 from mahavishnu.integrations.multi_region.core.placement import ReplicationStrategy
 from mahavishnu.integrations.multi_region.core.vocabulary import MECHANISMS
 from mahavishnu.integrations.multi_region.shell.placement import check_data_id
@@ -20,11 +19,7 @@ DataId = Annotated[
     PlainValidator(check_data_id),
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 512, "pattern": _PLAIN}),
 ]
-_Strategy = Annotated[
-    ReplicationStrategy,
-    PlainValidator(lambda value: parse_enum(ReplicationStrategy, value, "strategy")),
-    WithJsonSchema({"type": "string", "enum": list(ReplicationStrategy)}),
-]
+_Strategy = Annotated[ReplicationStrategy, kinds.member(ReplicationStrategy)]
 _Mechanism = Annotated[str | None, WithJsonSchema({"type": "string", "enum": list(MECHANISMS)})]
 _MOST = 2**60
 

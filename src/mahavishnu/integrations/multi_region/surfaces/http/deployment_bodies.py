@@ -4,33 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field
 
 from mahavishnu.integrations.multi_region.core.deployment import Gates, OnFailure, Waves
-from mahavishnu.integrations.multi_region.core.model import FailbackMode, parse_enum
-from mahavishnu.integrations.multi_region.core.proposals import FAILOVER_STRATEGIES, REPLICATION_STRATEGIES
+from mahavishnu.integrations.multi_region.core.figures import DAY_S
+from mahavishnu.integrations.multi_region.core.kinds import FailbackMode, FailoverMode, ReplicationStrategy
+from mahavishnu.integrations.multi_region.core.proposals import BY_ITSELF
 from mahavishnu.integrations.multi_region.surfaces.world import kinds
 
-from .bodies import Body
+from .bodies import Body, SaidBy
 
-_LONGEST_S = 30 * 86_400
+_LONGEST_S = 30 * DAY_S
 _WAVES, _GATES = Waves(), Gates()
 _Regions = Annotated[list[kinds.Id], Field(max_length=1000)]
 _Seconds = Annotated[float, Field(ge=0, le=_LONGEST_S)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0, le=10**9)]
-_OnFailure = Annotated[
-    OnFailure,
-    PlainValidator(lambda value: parse_enum(OnFailure, value, "on_failure")),
-    WithJsonSchema({"type": "string", "enum": list(OnFailure)}),
-]
-_Failback = Annotated[
-    FailbackMode,
-    PlainValidator(lambda value: parse_enum(FailbackMode, value, "failback")),
-    WithJsonSchema({"type": "string", "enum": list(FailbackMode)}),
-]
-_Replication = Annotated[str, WithJsonSchema({"type": "string", "enum": list(REPLICATION_STRATEGIES)})]
-_Failover = Annotated[str, WithJsonSchema({"type": "string", "enum": list(FAILOVER_STRATEGIES)})]
+_OnFailure = Annotated[OnFailure, kinds.member(OnFailure)]
+_Failback = Annotated[FailbackMode, kinds.member(FailbackMode)]
+_Replication = Annotated[ReplicationStrategy, kinds.member(ReplicationStrategy)]
+_Failover = Annotated[FailoverMode, kinds.member(FailoverMode)]
+_FailoverByItself = Annotated[FailoverMode, kinds.member(FailoverMode, BY_ITSELF)]
+_REPLICATION = "For the record, nothing goes by it: data has policies and placements of its own."
 
 
 class WavesBody(Body):
@@ -52,13 +47,12 @@ class WavesBody(Body):
         return Waves(**{**self.model_dump(), "groups": tuple(tuple(group) for group in self.groups)})
 
 
-class _DeployBody(Body):
+class _DeployBody(SaidBy):
     """What every deployment may say."""
 
     service: kinds.OptionalId = Field(None, description="What requests name. Default: the deployment's own id.")
     waves: WavesBody | None = Field(None, description="In what order regions get the new version.")
     on_failure: _OnFailure = Field(OnFailure.ROLLBACK, description="What happens when a step fails.")
-    by: kinds.OptionalName = Field(None, description="Who asked for it, if not the caller; the log names both.")
 
     def common(self, caller: str) -> dict[str, Any]:
         """The arguments that every kind of deployment takes."""
@@ -66,7 +60,7 @@ class _DeployBody(Body):
             "service": self.service,
             "waves": None if self.waves is None else self.waves.waves(),
             "on_failure": self.on_failure,
-            "by": caller if self.by is None else f"{self.by} ({caller})",
+            "by": self.actor(caller),
         }
 
 
@@ -74,8 +68,10 @@ class ActiveActiveBody(_DeployBody):
     """All regions serve at once."""
 
     regions: _Regions = Field(min_length=1, description="The regions.")
-    replication_strategy: _Replication = Field("full", description="For the record: how the data is replicated.")
-    failover_strategy: _Failover = Field("automatic", description="For the record: how it is failed over.")
+    replication_strategy: _Replication = Field(ReplicationStrategy.FULL, description=_REPLICATION)
+    failover_strategy: _FailoverByItself = Field(
+        FailoverMode.AUTOMATIC, description="For the record: the other regions serve on by themselves in any case."
+    )
 
 
 class ActivePassiveBody(_DeployBody):
@@ -83,8 +79,11 @@ class ActivePassiveBody(_DeployBody):
 
     primary: kinds.Id = Field(description="The region that serves.")
     backups: _Regions = Field(min_length=1, description="Who takes over, in this order.")
-    replication_strategy: _Replication = Field("full", description="For the record: how the data is replicated.")
-    failover_strategy: _Failover = Field("automatic", description="For the record: how it is failed over.")
+    replication_strategy: _Replication = Field(ReplicationStrategy.FULL, description=_REPLICATION)
+    failover_strategy: _Failover = Field(
+        FailoverMode.AUTOMATIC,
+        description="manual: a lost region is left only when it is failed over by hand or drained; else by itself.",
+    )
     failback: _Failback = Field(FailbackMode.MANUAL, description="How the primary gets the service back.")
     failback_after: _Seconds = Field(60, description="Least seconds after a takeover before it does by itself.")
 

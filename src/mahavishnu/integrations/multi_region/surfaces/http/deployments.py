@@ -9,7 +9,12 @@ from fastapi import Body, Path, Query
 from pydantic import Field
 
 from mahavishnu.integrations.multi_region.core.deployment import DeploymentView, OnFailure, RunState, State
-from mahavishnu.integrations.multi_region.core.model import DeploymentType, FailbackMode
+from mahavishnu.integrations.multi_region.core.kinds import (
+    DeploymentType,
+    FailbackMode,
+    FailoverMode,
+    ReplicationStrategy,
+)
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 from mahavishnu.integrations.multi_region.shell.orchestrator import Deployment
 from mahavishnu.integrations.multi_region.surfaces.world import kinds
@@ -20,10 +25,9 @@ from .auth import Role
 from .deployment_bodies import ActiveActiveBody, ActivePassiveBody, BlueGreenBody, ElectionBody
 from .guarding import Actor
 from .problems import not_found
-from .routes import Doors
+from .routes import WRITES, Doors
 from .schemas import Answer
 
-_WRITES = (409, 503)
 _Why = Annotated[WhyBody | None, Body()]
 
 
@@ -75,6 +79,8 @@ class RolloutAnswer(Answer):
     step: int = Field(description="Which of them it is at, from 0; -1 before the first.")
     primary: str | None = Field(description="The preferred region of active-passive.")
     failback: FailbackMode
+    failover_strategy: FailoverMode = Field(description="How a lost region is left; manual: by a person's word alone.")
+    replication_strategy: ReplicationStrategy = Field(description="For the record: nothing goes by it.")
     on_failure: OnFailure
     supersedes: str | None = Field(description="The deployment that was of record before it.")
     runs: dict[str, RunAnswer] = Field(description="The work in regions, where the server has an executor.")
@@ -112,10 +118,10 @@ class Deployments:
             ("active-passive", self.active_passive),
             ("blue-green", self.blue_green),
         ):
-            doors.add("POST", f"{at}/{kind}", begin, Role.OPERATOR, RolloutAnswer, status=201, problems=_WRITES)
-        doors.add("POST", f"{one}/rollback", self.roll_back, Role.OPERATOR, RolloutAnswer, problems=_WRITES)
-        doors.add("POST", f"{one}/failback", self.fail_back, Role.OPERATOR, RolloutAnswer, problems=_WRITES)
-        doors.add("POST", "/v1/elections/{name}", self.elect, Role.OPERATOR, LeaderAnswer, problems=_WRITES)
+            doors.add("POST", f"{at}/{kind}", begin, Role.OPERATOR, RolloutAnswer, status=201, problems=WRITES)
+        doors.add("POST", f"{one}/rollback", self.roll_back, Role.OPERATOR, RolloutAnswer, problems=WRITES)
+        doors.add("POST", f"{one}/failback", self.fail_back, Role.OPERATOR, RolloutAnswer, problems=WRITES)
+        doors.add("POST", "/v1/elections/{name}", self.elect, Role.OPERATOR, LeaderAnswer, problems=WRITES)
 
     async def listed(self, service: OfService = None) -> list[Mapping[str, Any]]:
         """Every deployment, oldest first."""
@@ -195,6 +201,8 @@ _SAME = (
     "step",
     "primary",
     "failback",
+    "failover_strategy",
+    "replication_strategy",
     "on_failure",
     "supersedes",
     "runs",

@@ -8,10 +8,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from mahavishnu.integrations.multi_region.core.edge_reports import EdgeReport, HostSeen
-from mahavishnu.integrations.multi_region.core.edges import DEFAULT_LISTEN, ClientPlace, EdgeSpec, Network
-from mahavishnu.integrations.multi_region.core.model import Point, Region
-from mahavishnu.integrations.multi_region.errors import InvalidInputError, UnknownRegionError
+from mahavishnu.integrations.multi_region.core.edges import DEFAULT_LISTEN, ClientPlace, EdgeSpec
+from mahavishnu.integrations.multi_region.core.model import Region
+from mahavishnu.integrations.multi_region.errors import UnknownRegionError
 from mahavishnu.integrations.multi_region.surfaces.world import kinds
+from mahavishnu.integrations.multi_region.surfaces.world.declared import declared_edge, edge_place_errors
 
 from .bodies import Body, refuse_other_name
 from .schemas import Answer
@@ -25,10 +26,6 @@ class NetworkBody(Body):
     latitude: kinds.Latitude = Field(description="Degrees north.")
     longitude: kinds.Longitude = Field(description="Degrees east.")
     country: kinds.Country = Field(None, description="ISO 3166-1 alpha-2. Default: not known.")
-
-    def network(self) -> Network:
-        """The network."""
-        return Network(self.name, tuple(self.cidrs), Point(self.latitude or 0.0, self.longitude or 0.0), self.country)
 
 
 class EdgeBody(Body):
@@ -47,35 +44,13 @@ class EdgeBody(Body):
     def edge(self, edge_id: str, regions: Mapping[str, Region]) -> EdgeSpec:
         """The edge of that id. Raises InvalidInputError, UnknownRegionError; what values mean is checked elsewhere."""
         refuse_other_name("edge_id", self.edge_id, edge_id)
-        point, country = self._place(regions)
-        return EdgeSpec(
-            edge_id=edge_id,
-            point=point,
-            listen=self.listen,
-            country=self.country or country,
-            client_place=self.client_place,
-            networks=tuple(network.network() for network in self.networks),
-            trusted_hops=self.trusted_hops,
-        )
-
-    def _place(self, regions: Mapping[str, Region]) -> tuple[Point, str | None]:
-        """Where it stands, and in which country its region is."""
-        if self.region is None:
-            return self._point(), None
-        if self.latitude is not None or self.longitude is not None:
-            raise InvalidInputError("region", self.region, "to be left out where latitude and longitude are given")
-        region = regions.get(self.region)
-        if region is None:
+        said = self.model_dump()
+        for error in edge_place_errors(said):
+            raise error
+        region = None if self.region is None else regions.get(self.region)
+        if self.region is not None and region is None:
             raise UnknownRegionError(self.region, list(regions))
-        return Point(region.latitude, region.longitude), region.country
-
-    def _point(self) -> Point:
-        if self.latitude is None and self.longitude is None:
-            raise InvalidInputError("region", None, "a declared region, or latitude and longitude instead")
-        if self.latitude is None or self.longitude is None:
-            missing = "latitude" if self.latitude is None else "longitude"
-            raise InvalidInputError(missing, None, "degrees: latitude and longitude are given together")
-        return Point(self.latitude, self.longitude)
+        return declared_edge(edge_id, said, region)
 
 
 class HostBody(BaseModel):
@@ -150,9 +125,14 @@ class EdgeAnswer(Answer):
     acknowledged: int | None = Field(description="Generation of the newest plan that it has taken over whole.")
     current: int | None = Field(description="Generation of the newest plan for it.")
     synced: bool | None = Field(description="Whether it has taken over the newest plan.")
-    lagging: bool | None = Field(description="Whether it is declared and connected, and has not.")
+    lagging: bool | None = Field(
+        description="Whether it is declared and connected, and has not, not even but for parts that it refused."
+    )
     rejections: list[RejectionAnswer] | None = Field(description="What it refused of the newest plan.")
-    rates: dict[str, float] | None = Field(description="Requests/s that each region got from it lately.")
+    serving: bool | None = Field(
+        description="False: it refused its listener and has none before it, so that no client reaches it."
+    )
+    rates: dict[str, float] | None = Field(description="Requests/s that it sent each region lately, answered or not.")
     in_flight: dict[str, int] | None = Field(description="Requests without an answer yet, by region.")
     astray: dict[str, list[str]] | None = Field(
         description="Regions that it holds where they do not belong, by class of requests."

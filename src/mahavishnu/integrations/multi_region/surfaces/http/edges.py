@@ -8,23 +8,23 @@ from typing import Any
 from fastapi import Response
 
 from mahavishnu.integrations.multi_region.errors import RefusedError, UnknownEdgeError, nearest_hint
+from mahavishnu.integrations.multi_region.shell.edges.overview import EdgeOverview
 from mahavishnu.integrations.multi_region.shell.manager import RegionManager
-from mahavishnu.integrations.multi_region.shell.steering import EdgeOverview
 from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 
 from .auth import Role
 from .edge_bodies import EdgeAnswer, EdgeBody, ReportBody
 from .guarding import Actor
 from .problems import not_found
-from .routes import Doors, LongRoute
+from .routes import WRITES, Doors, LongRoute
 
-_WRITES = (409, 503)
 _TOLD = (
     "connected",
     "acknowledged",
     "current",
     "synced",
     "rejections",
+    "serving",
     "rates",
     "in_flight",
     "astray",
@@ -45,7 +45,7 @@ class Edges:
         edge = "/v1/edges/{edge_id}"
         doors.add("GET", "/v1/edges", self.edges, Role.VIEWER, list[EdgeAnswer])
         doors.add("GET", edge, self.edge, Role.VIEWER, EdgeAnswer)
-        doors.add("PUT", edge, self.put_edge, Role.ADMIN, EdgeAnswer, problems=_WRITES)
+        doors.add("PUT", edge, self.put_edge, Role.ADMIN, EdgeAnswer, problems=WRITES)
         doors.add(
             "DELETE",
             edge,
@@ -53,7 +53,7 @@ class Edges:
             Role.ADMIN,
             None,
             status=204,
-            problems=_WRITES,
+            problems=WRITES,
             response_class=Response,
         )
 
@@ -132,5 +132,5 @@ def traffic_by_region(system: MultiRegionSystem) -> dict[str, float]:
 def _view_of(manager: RegionManager, edge_id: str, seen: EdgeOverview | None) -> Mapping[str, Any]:
     spec = manager.edges.get(edge_id)
     told = dict.fromkeys(_TOLD) if seen is None else {name: getattr(seen, name) for name in _TOLD}
-    lagging = None if seen is None else seen.declared and seen.connected and not seen.synced
+    lagging = None if seen is None else seen.declared and seen.connected and seen.settled != seen.current
     return {"edge_id": edge_id, "spec": spec, **told, "connected": bool(told["connected"]), "lagging": lagging}

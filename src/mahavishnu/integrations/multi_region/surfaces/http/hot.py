@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from mahavishnu.integrations.multi_region.errors import ForbiddenError, MultiRegionError
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 
 from .auth import Authorizer, Role
 from .problems import ProblemError, problem_of
-from .route_body import answer_plain, answer_route
+from .route_body import RouteReply, answer_plain, answer_route
 from .routes import check_content_type, decoded
 
 PATH = "/route"
@@ -50,7 +50,7 @@ class HotRoute:
 
     def takes(self, headers: Headers) -> bytes | None:
         """What the body of a request with these headers is said to be, ``b""`` if it is not said; None: it may not go
-        a short way. Of a header that comes twice, the first counts.
+        a short way. Of a header that comes twice, the first counts. Some servers go by chunks whatever length is said.
         """
         kind = length = authorization = None
         for name, value in headers:
@@ -60,43 +60,30 @@ class HotRoute:
                 length = value if length is None else length
             elif name == b"authorization":
                 authorization = value if authorization is None else authorization
+            elif name == b"transfer-encoding":
+                return None
         if length is None or len(length) > DIGITS or not length.isdigit():
             return None
         if self._authorizer is not None and not self._admits(self._authorizer, authorization):
             return None
         return b"" if kind is None else kind
 
-    def decide(self, kind: bytes, body: bytes) -> bytes:
-        """The answer to a good body, as JSON; ``kind`` is what it is said to be. Raises one of ``Refusal``."""
+    def decide(self, kind: bytes, body: bytes) -> RouteReply:
+        """The answer to a good body; ``kind`` is what it is said to be. Raises one of ``Refusal``."""
         if kind != JSON and body:
             check_content_type(kind.decode("latin-1"))
-        text = answer_plain(self._router, body)
-        return answer_route(self._router, decoded(body)) if text is None else text
+        plain = answer_plain(self._router, body)
+        return RouteReply.of(answer_route(self._router, decoded(body))) if plain is None else plain
 
-    async def serve(
-        self, kind: bytes, scope: Scope, receive: Receive, send: Send, otherwise: ASGIApp | None = None
-    ) -> None:
-        """Read the body and answer over ASGI; a client who has hung up meanwhile needs no answer.
-
-        ``otherwise``: gets the request anew when it fails for no fault of its own. Without it that is raised.
-        """
-        message = await receive()
-        if message.get("more_body", False):
-            message = await _whole(message, receive)
+    def answer(self, kind: bytes, message: Message, path: str) -> Reply | None:
+        """The answer to a body that was asked at ``path``; None: the client has hung up, and needs none."""
         if message["type"] != "http.request":
-            return
-        status = 200
+            return None
         try:
-            text = self.decide(kind, message.get("body", b""))
-            headers = [(b"content-length", b"%d" % len(text)), _TYPE]
+            reply = self.decide(kind, message.get("body", b""))
         except Refusal as err:
-            status, headers, text = refuse(err, scope["path"])
-        except Exception:
-            if otherwise is None:
-                raise
-            return await otherwise(scope, _again(message, receive), send)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": text})
+            return refuse(err, path)
+        return 200, [reply.length, _TYPE], reply.body
 
     @staticmethod
     def _admits(authorizer: Authorizer, authorization: bytes | None) -> bool:
@@ -131,11 +118,17 @@ class RawRoute(Route):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-        await self.hot.serve(kind, scope, receive, send)
+        reply = self.hot.answer(kind, await whole(await receive(), receive), scope["path"])
+        if reply is not None:
+            status, headers, body = reply
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
 
 
-async def _whole(message: Message, receive: Receive) -> Message:
+async def whole(message: Message, receive: Receive) -> Message:
     """A body's first piece and all that follow; the server holds them to the length that was told."""
+    if not message.get("more_body", False):
+        return message
     pieces = [message.get("body", b"")]
     while message.get("more_body", False):
         message = await receive()
@@ -143,7 +136,7 @@ async def _whole(message: Message, receive: Receive) -> Message:
     return {"type": message["type"], "body": b"".join(pieces)}
 
 
-def _again(body: Message, receive: Receive) -> Receive:
+def again(body: Message, receive: Receive) -> Receive:
     """A body that was read, for somebody who has not read it."""
     waiting = [body]
 

@@ -97,7 +97,7 @@ def problem_of(error: MultiRegionError) -> Problem:
 
 
 def not_found(error: InvalidInputError) -> ProblemError:
-    """The same for a name that stood in the path: there is nothing at that address."""
+    """The problem that an unknown name in a path is, ready to be raised: there is nothing at that address."""
     return ProblemError(Problem(404, "not-found", "There is no such thing", str(error), _items(error)))
 
 

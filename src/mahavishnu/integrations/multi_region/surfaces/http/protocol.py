@@ -73,7 +73,7 @@ class HotProtocol(HttpToolsProtocol):
             return
         self._under_way = False
         try:
-            self._write_ok(hot.decide(self._kind, self._body))
+            self._write_ok(hot.decide(self._kind, self._body).body)
         except Refusal as err:
             self._write(refuse(err, PATH))
         except Exception:  # not the request's fault: the app fails in its own way, with its own handlers and log

@@ -47,19 +47,30 @@ class _Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 _read_plain = msgspec.json.Decoder(_Plain).decode
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class RouteReply(msgspec.Struct, frozen=True):
+    """A decision as JSON, and the header that says how long it is, as ASGI has it."""
+
+    body: bytes
+    length: tuple[bytes, bytes]
+
+    @classmethod
+    def of(cls, body: bytes) -> RouteReply:
+        """The reply with this body."""
+        return cls(body, _length(body))
+
+
+class _Kept(RouteReply, frozen=True):
     """The answer to every request that goes by latency alone to the same state of the same region."""
 
     region: RegionView
     revision: int
-    body: bytes
 
 
 _kept: dict[int, _Kept] = {}
 
 
-def answer_plain(router: RegionAwareRouter, raw: bytes) -> bytes | None:
-    """The decision as JSON, straight from a body that says no more than a place; None for any other body."""
+def answer_plain(router: RegionAwareRouter, raw: bytes) -> RouteReply | None:
+    """The decision straight from a body that says no more than a place; None for any other body."""
     try:
         place = _read_plain(raw).request_context.user_location
     except (ValueError, RecursionError):  # it may be wrong, or ask for more: not to be told here
@@ -70,14 +81,19 @@ def answer_plain(router: RegionAwareRouter, raw: bytes) -> bytes | None:
     return _nearest_answer(*found)
 
 
-def _nearest_answer(region: RegionView, revision: int) -> bytes:
+def _nearest_answer(region: RegionView, revision: int) -> _Kept:
     kept = _kept.get(id(region))
     if kept is None or kept.region is not region or kept.revision != revision:
         answer = _answer(region, RoutingStrategy.LATENCY_BASED, nearest_reasoning(region), revision)
         if len(_kept) >= MAX_KEPT:
             _kept.clear()
-        kept = _kept[id(region)] = _Kept(region, revision, _ENCODER.encode(answer))
-    return kept.body
+        body = _ENCODER.encode(answer)
+        kept = _kept[id(region)] = _Kept(body, _length(body), region, revision)
+    return kept
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % len(body)
 
 
 # --- any body -----------------------------------------------------------------------------------
@@ -86,11 +102,11 @@ def _nearest_answer(region: RegionView, revision: int) -> bytes:
 def answer_route(router: RegionAwareRouter, body: Any) -> bytes:
     """The decision for a decoded body, as JSON. Raises InvalidInputError, NoEligibleRegionError."""
     context, strategy, candidates = parse_route_body(body)
-    decision = router.route(context, strategy, candidates)
-    if candidates == 1 and decision.is_plain and decision.strategy is RoutingStrategy.LATENCY_BASED:
-        return _nearest_answer(decision.region, decision.revision)
+    decision = router.route(context, strategy, 1 if candidates is None else candidates)
+    if candidates is None and decision.is_plain and decision.strategy is RoutingStrategy.LATENCY_BASED:
+        return _nearest_answer(decision.region, decision.revision).body
     answer = _answer(decision.region, decision.strategy, decision.reasoning, decision.revision)
-    if candidates != 1:  # the order of all regions takes a hundred times as long as the best of them
+    if candidates is not None:  # left out otherwise: an estimate takes several times as long as the decision
         answer["candidates"] = decision.candidates
     return _ENCODER.encode(answer)
 
@@ -106,7 +122,8 @@ def _answer(region: RegionView, strategy: RoutingStrategy, reasoning: str, revis
 
 
 def parse_route_body(body: Any) -> tuple[Any, Any, Any]:
-    """The request context, the strategy (None: not given) and how many candidates are wanted, of a decoded body.
+    """The request context, the strategy (None: not given) and how many candidates are wanted (None: none are to be
+    named), of a decoded body.
 
     Raises InvalidInputError.
     """
@@ -122,7 +139,7 @@ def parse_route_body(body: Any) -> tuple[Any, Any, Any]:
             strategy = _STRATEGIES.get(strategy, strategy)
         if candidates is not None and type(candidates) is not int:
             raise InvalidInputError("candidates", candidates, f"a whole number from 1 to {MAX_CANDIDATES}")
-    return body["request_context"], strategy, 1 if candidates is None else candidates
+    return body["request_context"], strategy, candidates
 
 
 def _refuse_unknown(body: dict[str, Any]) -> None:

@@ -24,7 +24,10 @@ MAX_BODY = 1_000_000
 """The largest body that is read, in bytes."""
 
 MAX_LONG_BODY = 16_000_000
-"""The same where a body lists what an edge holds: 1,000 classes of 20 regions with every detail are some 2 MB."""
+"""The largest body that lists what an edge holds, in bytes: 1,000 classes of 20 regions in full are some 2 MB."""
+
+WRITES = (409, 503)
+"""How a change may fail besides: a rule forbids it or somebody saved first; what is needed for it does not answer."""
 
 _DECODER = msgspec.json.Decoder()
 
@@ -54,7 +57,7 @@ class StrictRequest(Request):
 
 
 class LongRequest(StrictRequest):
-    """The same for a body that is long by its nature."""
+    """A request whose JSON body is long by its nature: up to ``MAX_LONG_BODY``."""
 
     most = MAX_LONG_BODY
 
@@ -90,7 +93,7 @@ class ProblemRoute(APIRoute):
 
 
 class LongRoute(ProblemRoute):
-    """The same for bodies that are long by their nature."""
+    """A problem route whose bodies are long by their nature: up to ``MAX_LONG_BODY``."""
 
     request = LongRequest
 

@@ -19,9 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mahavishnu.integrations.multi_region.errors import UnavailableError
 from mahavishnu.integrations.multi_region.shell.router import RegionAwareRouter
 
+from .asgi_shortcut import Accelerated
 from .auth import Authorizer, Role, Tokens
 from .batch import Batches
-from .hot import PATH, HotRoute, refuse
+from .hot import HotRoute, refuse
 from .params import known_parameters_only
 from .problems import problem_of_status
 from .routes import Doors
@@ -39,16 +40,12 @@ class RoutingApp:
         authorizer = Authorizer(tokens, open_reads=open_reads)
         self.hot = HotRoute(router, authorizer)
         self._own = _own_app(router, authorizer)
-        self._otherwise = otherwise
+        self._others = Accelerated(otherwise, self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
         way = (scope.get("method"), scope["path"])
-        if way == ("POST", PATH) and not scope["query_string"]:
-            kind = self.hot.takes(scope["headers"])
-            if kind is not None:
-                return await self.hot.serve(kind, scope, receive, send, self._otherwise)
-        await (self._own if way in _OWN else self._otherwise)(scope, receive, send)
+        await (self._own if way in _OWN else self._others)(scope, receive, send)
 
     def protocol(self) -> type[asyncio.Protocol] | Literal["auto"]:
         """What ``uvicorn.Config(app, http=...)`` is to be given, as ``protocol_for`` says for an app."""

@@ -120,6 +120,7 @@ class DecisionAnswer(Answer):
     reasoning: str
     revision: int = Field(description="Of the intent that was decided by.")
     alternatives: list[str] = Field(description="The other eligible regions, best first.")
+    estimate_ms: float | None = Field(description="The round trip to expect; null: the client's place is unknown.")
 
 
 class CandidateAnswer(Answer):
@@ -188,12 +189,25 @@ class FailoverStats(_Figures):
     failed_over_regions: list[str]
 
 
+class RoundTripStats(Answer):
+    """Measured round trips in numbers."""
+
+    observed: int = Field(description="Learned from, since the start.")
+    refused: dict[str, int] = Field(
+        description="Not learned from, since the start: impossible ones, and outliers that did not keep coming."
+    )
+    regions: int = Field(description="To which round trips were learned.")
+    cells: int = Field(description="From which they were, of all regions: squares of one degree.")
+    unwritten: int = Field(description="Regions of which the store does not have the newest yet.")
+
+
 class StatsAnswer(Answer):
     """Everything in numbers."""
 
     regions: RegionStats
     routing: RoutingStats
     failover: FailoverStats
+    round_trips: RoundTripStats
 
 
 class UserLocation(BaseModel):
@@ -234,7 +248,7 @@ class RouteBody(BaseModel):
         None, description="How to pick among eligible regions. Default: the service's, else latency_based."
     )
     candidates: int | None = Field(
-        1, ge=1, le=100, description="How many regions to name, for a client that races them."
+        None, ge=1, le=100, description="How many regions to name, each with the round trip to expect. Default: none."
     )
 
     @staticmethod

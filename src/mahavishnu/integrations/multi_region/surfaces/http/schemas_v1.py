@@ -8,7 +8,6 @@ from pydantic import BeforeValidator, Field
 
 from mahavishnu.integrations.multi_region.core.eligibility import Reason
 from mahavishnu.integrations.multi_region.core.events import EventKind
-from mahavishnu.integrations.multi_region.core.failover import FailoverStrategy
 from mahavishnu.integrations.multi_region.core.hidden import without_secrets
 from mahavishnu.integrations.multi_region.core.intent import ChangeKind
 from mahavishnu.integrations.multi_region.core.model import (
@@ -24,7 +23,7 @@ from mahavishnu.integrations.multi_region.core.model import (
 from mahavishnu.integrations.multi_region.core.overrides import Cause
 
 from .edge_bodies import EdgeAnswer
-from .schemas import Answer, DecisionAnswer, FailoverStats, RoutingStats
+from .schemas import Answer, DecisionAnswer, FailoverStats, RoundTripStats, RoutingStats
 
 Document = Annotated[dict[str, Any], BeforeValidator(without_secrets)]
 """A thing as it is stored; header values are not shown."""
@@ -145,6 +144,7 @@ class EligibleAnswer(Answer):
     utilization: float = Field(description="Load as a share of the limit.")
     cost_multiplier: float
     held: str | None
+    estimate_ms: float | None = Field(description="The round trip to expect; null: the client's place is unknown.")
 
 
 class ExplanationAnswer(Answer):
@@ -203,6 +203,16 @@ class StoreAnswer(Answer):
     lost: str | None = Field(description="Why it takes no events at the moment.")
 
 
+class HeldDeploymentAnswer(Answer):
+    """A deployment by which its service's traffic goes, and that does not go on."""
+
+    deployment_id: str
+    service: str
+    held: str = Field(description="Why it does not go on.")
+    active: list[str] = Field(description="Regions that are to take its traffic now.")
+    waits_for_a_person: bool = Field(description="It leaves a lost region only by a failover or drain by hand.")
+
+
 class StatusAnswer(Answer):
     """Everything at a glance."""
 
@@ -214,16 +224,18 @@ class StatusAnswer(Answer):
     frozen: FreezeAnswer | None
     regions_by_phase: dict[Phase, int]
     held: dict[str, str] = Field(description="Why safety keeps each region in service.")
+    held_deployments: list[HeldDeploymentAnswer] = Field(description="Deployments of record that do not go on.")
     regions: list[RegionViewAnswer]
     routing: RoutingStats
     failovers: FailoverStats
+    round_trips: RoundTripStats
     traffic: dict[str, float] = Field(
-        description="Requests/s that each region gets from all edges, as they last reported; empty: none did."
+        description="Requests/s that all edges send each region, as they last reported; empty: none did."
     )
     edges: list[EdgeAnswer] = Field(description="As under /v1/edges.")
 
 
-# --- declaring and acting ---------------------------------------------------------------------
+# --- declaring --------------------------------------------------------------------------------
 
 
 class ChangeAnswer(Answer):
@@ -243,62 +255,6 @@ class AppliedAnswer(Answer):
     changes: list[ChangeAnswer]
     warnings: list[str] = Field(description="What is allowed and probably not meant.")
     revision: int
-
-
-class FailoverAnswer(Answer):
-    """A failover as planned (``dry_run``), or as carried out; then with its times."""
-
-    dry_run: bool = False
-    from_region: str
-    to_region: str = Field(description="The region that takes most.")
-    strategy: FailoverStrategy
-    reason: str
-    shares: dict[str, float] = Field(description="Share of the load (0 to 1) that each region takes.")
-    shed: float = Field(description="Share of the load that nobody has room for.")
-    load: float = Field(description="Load that moves, in requests/s.")
-    excluded: dict[str, str] = Field(description="Why each other region takes none.")
-    revision: int
-    rtt_ms: dict[str, float] | None = Field(
-        None, description="Round trip in ms to expect from the region that leaves to each that takes load; of a plan."
-    )
-    event_id: str | None = None
-    cause: Cause | None = None
-    started_at: float | None = Field(None, description="Seconds since the epoch.")
-    completed_at: float | None = Field(None, description="Seconds since the epoch.")
-    duration_ms: float | None = None
-    detected_ms: float | None = None
-
-
-class RecoveryAnswer(Answer):
-    """A region that may serve again."""
-
-    region_id: str
-    cause: Cause
-    reason: str
-    at: float = Field(description="Seconds since the epoch.")
-    waiting: list[str] = Field(description="Services that stay away until somebody gives them back.")
-
-
-class UndrainedAnswer(Answer):
-    """A region whose drain was lifted."""
-
-    region_id: str
-    state: AdminState
-
-
-class UnfrozenAnswer(Answer):
-    """Automation may act again."""
-
-    frozen: bool
-
-
-class CountedAnswer(Answer):
-    """How many observations were counted."""
-
-    outcomes: int
-    loads: int
-    rtts: int = Field(description="Round trips that were learned from.")
-    doubted: int = Field(description="Round trips far above what is usual: believed when they keep coming.")
 
 
 class HealthzAnswer(Answer):

@@ -14,12 +14,13 @@ from mahavishnu.integrations.multi_region.adapters.sinks.metrics import (
     MetricsSink,
     MetricsSnapshot,
     RegionFigures,
+    RoundTripFigures,
     exposition,
 )
 from mahavishnu.integrations.multi_region.core.model import RegionView
 from mahavishnu.integrations.multi_region.core.safety import in_service
 from mahavishnu.integrations.multi_region.errors import UnavailableError
-from mahavishnu.integrations.multi_region.shell.steering import EdgeOverview
+from mahavishnu.integrations.multi_region.shell.edges.overview import EdgeOverview
 from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 
 from .auth import Role
@@ -79,7 +80,12 @@ class Telemetry:
             failovers=failovers["total_failovers"],
             failover_seconds=failovers["total_duration_ms"] / 1000.0,
             edges=self._edges(),
+            round_trips=self._round_trips(),
         )
+
+    def _round_trips(self) -> RoundTripFigures:
+        now = self._manager.round_trips.stats()
+        return RoundTripFigures(now.observed, now.refused, now.regions, now.cells, now.unwritten)
 
     def _edges(self) -> tuple[EdgeFigures, ...]:
         seen = edges_seen(self._system)
@@ -98,7 +104,8 @@ def _edge_figures(edge_id: str, seen: EdgeOverview | None) -> EdgeFigures:
         return EdgeFigures(edge_id)
     astray = sum(len(regions) for regions in seen.astray.values())
     rates = dict(seen.rates) if seen.connected else {}  # of one that is gone, they are of long ago
-    return EdgeFigures(edge_id, seen.connected, seen.synced, len(seen.rejections), astray, rates)
+    serving = seen.serving if seen.connected else None
+    return EdgeFigures(edge_id, seen.connected, seen.synced, len(seen.rejections), astray, rates, serving)
 
 
 def _figures(view: RegionView) -> RegionFigures:

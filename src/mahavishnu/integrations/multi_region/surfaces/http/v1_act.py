@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Body
 
-from mahavishnu.integrations.multi_region.core.failover import RecoveryEvent, Refusal
+from mahavishnu.integrations.multi_region.core.failover import Refusal
 from mahavishnu.integrations.multi_region.core.model import AdminState
 from mahavishnu.integrations.multi_region.core.overrides import BreakGlass, Freeze
-from mahavishnu.integrations.multi_region.errors import FailoverRefusedError, InvalidInputError, nearest_hint
-from mahavishnu.integrations.multi_region.shell.routing.measurements import Measured
+from mahavishnu.integrations.multi_region.core.recovery import RecoveryEvent
+from mahavishnu.integrations.multi_region.errors import FailoverRefusedError
 from mahavishnu.integrations.multi_region.system import MultiRegionSystem
 
 from .action_bodies import (
     DrainBody,
     FailoverBody,
-    LoadBody,
     MustSayWhyBody,
-    ObservationsBody,
-    OutcomeBody,
     OverrideBody,
-    RttBody,
     WhyBody,
 )
 from .api import region_at
 from .auth import Role
 from .guarding import Actor
-from .routes import Doors
-from .schemas_v1 import (
-    CountedAnswer,
-    DrainAnswer,
-    FailoverAnswer,
-    FreezeAnswer,
-    RecoveryAnswer,
-    UndrainedAnswer,
-    UnfrozenAnswer,
-)
+from .observations import Observing
+from .routes import WRITES, Doors
+from .schemas_act import FailoverAnswer, RecoveryAnswer, UndrainedAnswer, UnfrozenAnswer
+from .schemas_v1 import DrainAnswer, FreezeAnswer
 
-_WRITES = (409, 503)
 OptionalWhy = Annotated[WhyBody | None, Body()]
 
 
@@ -49,7 +38,7 @@ class Acting:
     def __init__(self, system: MultiRegionSystem) -> None:
         self._manager = system.region_manager
         self._handler = system.failure_handler
-        self._measurements = system.router.measurements
+        self._observing = Observing(system)
 
     def add_to(self, doors: Doors) -> None:
         """Add them to a router."""
@@ -61,10 +50,10 @@ class Acting:
             (f"{at}/recover", self.recover, RecoveryAnswer),
             ("/v1/freeze", self.freeze, FreezeAnswer),
             ("/v1/unfreeze", self.unfreeze, UnfrozenAnswer),
-            ("/v1/observations", self.observe, CountedAnswer),
         )
         for path, endpoint, answer in rows:
-            doors.add("POST", path, endpoint, Role.OPERATOR, answer, problems=_WRITES)
+            doors.add("POST", path, endpoint, Role.OPERATOR, answer, problems=WRITES)
+        self._observing.add_to(doors)
 
     async def fail_over(self, body: FailoverBody, actor: Actor) -> Mapping[str, Any]:
         """Move all traffic off a region; 409 with the rule and the reasons when that would break one."""
@@ -107,35 +96,6 @@ class Acting:
         await self._manager.unfreeze(by=why.actor(actor), reason=why.reason or "")
         return {"frozen": False}
 
-    async def observe(self, body: ObservationsBody) -> Mapping[str, Any]:
-        """Count how real requests went, how much regions carry, how long round trips take: all of it, or none."""
-        self._refuse_unknown("outcomes", body.outcomes)
-        self._refuse_unknown("loads", body.loads)
-        self._refuse_unknown("rtts", body.rtts)
-        measured = [self._measured(position, rtt) for position, rtt in enumerate(body.rtts)]
-        for outcome in body.outcomes:
-            self._manager.report_outcome(outcome.region_id, outcome.ok, outcome.latency_ms, outcome.service)
-        for load in body.loads:
-            self._manager.report_load(load.region_id, load.current_capacity)
-        doubted = self._measurements.learn_all(measured)
-        return {
-            "outcomes": len(body.outcomes),
-            "loads": len(body.loads),
-            "rtts": len(measured) - doubted,
-            "doubted": doubted,
-        }
-
-    def _measured(self, position: int, body: RttBody) -> Measured:
-        """A measurement that can be true. Raises InvalidInputError with the field as the body names it."""
-        location = None if body.location is None else body.location.model_dump()
-        try:
-            found = self._measurements.read(location, body.region_id, body.ms, body.country)
-            self._measurements.check(found)
-        except InvalidInputError as err:
-            field = err.field.removeprefix("request_context.").replace("user_location", "location")
-            raise InvalidInputError(f"rtts.{position}.{field}", err.value, err.allowed) from err
-        return found
-
     def _plan(self, body: FailoverBody, override: BreakGlass | None) -> Mapping[str, Any]:
         plan = self._handler.plan(body.from_region, body.to_region, override=override)
         if isinstance(plan, Refusal):
@@ -151,10 +111,3 @@ class Acting:
 
     def _override(self, asked: OverrideBody | None, by: str) -> BreakGlass | None:
         return None if asked is None else asked.break_glass(by, self._manager.clock)
-
-    def _refuse_unknown(self, where: str, observed: Sequence[OutcomeBody | LoadBody | RttBody]) -> None:
-        known = self._manager.regions
-        for position, item in enumerate(observed):
-            if item.region_id not in known:
-                allowed = nearest_hint(item.region_id, list(known))
-                raise InvalidInputError(f"{where}.{position}.region_id", item.region_id, allowed)

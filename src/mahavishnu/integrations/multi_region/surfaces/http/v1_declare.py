@@ -18,12 +18,10 @@ from .bodies import PolicyBody, RegionBody, ServiceBody, refuse_other_name, regi
 from .documents import json_body
 from .guarding import Actor
 from .params import Flag
-from .routes import Doors, StrictRequest
+from .routes import WRITES, Doors, StrictRequest
 from .schemas import RegisteredAnswer
 from .schemas_v1 import AppliedAnswer, PolicyAnswer, ServiceAnswer
 from .v1_look import service_at
-
-_WRITES = (409, 503)
 
 
 class Declaring:
@@ -37,7 +35,7 @@ class Declaring:
         """Add them to a router."""
         created = {201: {"model": RegisteredAnswer, "description": "The region was not there before."}}
         region, service, policy = "/v1/regions/{region_id}", "/v1/services/{name}", "/v1/policies/{policy_id}"
-        doors.add("PUT", region, self.put_region, Role.OPERATOR, RegisteredAnswer, problems=_WRITES, responses=created)
+        doors.add("PUT", region, self.put_region, Role.OPERATOR, RegisteredAnswer, problems=WRITES, responses=created)
         doors.add(
             "DELETE",
             region,
@@ -45,10 +43,10 @@ class Declaring:
             Role.ADMIN,
             None,
             status=204,
-            problems=_WRITES,
+            problems=WRITES,
             response_class=Response,
         )
-        doors.add("PUT", service, self.put_service, Role.ADMIN, ServiceAnswer, problems=_WRITES)
+        doors.add("PUT", service, self.put_service, Role.ADMIN, ServiceAnswer, problems=WRITES)
         doors.add(
             "DELETE",
             service,
@@ -56,12 +54,12 @@ class Declaring:
             Role.ADMIN,
             None,
             status=204,
-            problems=_WRITES,
+            problems=WRITES,
             response_class=Response,
         )
-        doors.add("PUT", policy, self.put_policy, Role.ADMIN, PolicyAnswer, problems=_WRITES)
+        doors.add("PUT", policy, self.put_policy, Role.ADMIN, PolicyAnswer, problems=WRITES)
         extra = json_body({"$ref": "#/components/schemas/World"})
-        doors.add("POST", "/v1/apply", self.apply, Role.ADMIN, AppliedAnswer, problems=_WRITES, openapi_extra=extra)
+        doors.add("POST", "/v1/apply", self.apply, Role.ADMIN, AppliedAnswer, problems=WRITES, openapi_extra=extra)
 
     async def put_region(self, region_id: str, body: RegionBody, actor: Actor, response: Response) -> Mapping[str, Any]:
         """Declare a region anew, or replace its declaration; what is left out takes its default again."""

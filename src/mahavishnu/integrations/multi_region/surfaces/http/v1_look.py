@@ -11,8 +11,9 @@ from starlette.responses import Response
 
 from mahavishnu.integrations.multi_region.core.eligibility import Objection, objection
 from mahavishnu.integrations.multi_region.core.events import ChainedEvent
-from mahavishnu.integrations.multi_region.core.model import DataPlacementPolicy, Service
+from mahavishnu.integrations.multi_region.core.model import DataPlacementPolicy, RegionView, Service
 from mahavishnu.integrations.multi_region.core.request import Needs
+from mahavishnu.integrations.multi_region.core.routing import Explanation
 from mahavishnu.integrations.multi_region.errors import UnknownPolicyError, UnknownServiceError, nearest_hint
 from mahavishnu.integrations.multi_region.shell.manager import RegionManager
 from mahavishnu.integrations.multi_region.system import MultiRegionSystem
@@ -100,7 +101,10 @@ class Looking:
         return found
 
     async def explain(self, request: StrictRequest) -> Response:
-        """Where the request would go, with the reason for every region. Counts nothing; a refusal is an answer too."""
+        """Where the request would go, with the reason for every region, and what each that may serve would cost.
+
+        Counts nothing; a refusal is an answer too.
+        """
         context, strategy, _ = parse_route_body(await request.json())
         said = self._router.explain(context, strategy)
         given = {
@@ -109,7 +113,7 @@ class Looking:
             "refusal": said.refusal,
             "revision": self._manager.registry.revision,
         }
-        eligible = await listed(EligibleAnswer, said.eligible, lambda view: view)
+        eligible = await listed(EligibleAnswer, said.eligible, lambda view: _eligible(said, view))
         excluded = msgspec.json.encode({region_id: _objection(why) for region_id, why in said.excluded.items()})
         return joined(ExplanationAnswer, given, eligible=eligible, excluded=excluded)
 
@@ -138,12 +142,37 @@ class Looking:
             "frozen": self._manager.registry.freeze,
             "regions_by_phase": stats["regions_by_phase"],
             "held": stats["held_regions"],
+            "held_deployments": _held_deployments(self._manager),
             "routing": self._router.get_routing_stats(),
             "failovers": self._handler.get_failover_stats(),
+            "round_trips": self._manager.round_trips.stats(),
             "traffic": traffic_by_region(self._system),
             "edges": views_of_edges(self._system),
         }
         return joined(StatusAnswer, given, regions=await _listed_regions(seen))
+
+
+def _held_deployments(manager: RegionManager) -> list[Mapping[str, Any]]:
+    """The deployments of record that do not go on, by service."""
+    same = ("deployment_id", "service", "held", "active", "waits_for_a_person")
+    plans = manager.registry.deployments.plans
+    return [{name: getattr(plans[key], name) for name in same} for key in sorted(plans) if plans[key].held is not None]
+
+
+def _eligible(said: Explanation, view: RegionView) -> Mapping[str, Any]:
+    """A region that may serve, with the round trip that the client would have."""
+    assert said.decision is not None  # somebody may serve
+    (estimate_ms,) = said.decision.estimates(view)
+    return {
+        "region_id": view.region_id,
+        "endpoint": view.endpoint,
+        "standing": view.standing,
+        "health_score": view.health_score,
+        "utilization": view.utilization,
+        "cost_multiplier": view.cost_multiplier,
+        "held": view.held,
+        "estimate_ms": estimate_ms,
+    }
 
 
 def service_at(manager: RegionManager, name: str) -> Service:
