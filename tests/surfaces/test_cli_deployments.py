@@ -91,6 +91,13 @@ def test_active_passive_has_a_primary_and_heirs(shell: Shell) -> None:
     assert "standby" in shell.run("deployments", "show", found["deployment_id"])
 
 
+def test_how_a_lost_region_is_left_is_told_and_shown(shell: Shell) -> None:
+    found = shell.json("deploy", "active-passive", WEST, EAST, "--service", "held", "--failover", "manual", "--yes")
+    assert (found["failover_strategy"], found["replication_strategy"]) == ("manual", "full")
+    refused = shell.run("deploy", "active-passive", WEST, EAST, "--failover", "maybe", "--yes", code=2)
+    assert "failover_strategy" in refused
+
+
 def test_what_is_shown_has_the_history_with_its_reasons(shell: Shell) -> None:
     shell.run("deploy", "active-active", CENTRAL, "--service", "shown", "--yes")
     said = shell.run("deployments", "show", "shown-1")

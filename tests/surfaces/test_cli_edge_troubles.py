@@ -38,11 +38,14 @@ WELL: dict[str, Any] = {
     "synced": True,
     "lagging": False,
     "rejections": [],
+    "serving": True,
     "astray": {},
     "version": "1.40.0",
     "read_back_age_s": 1.0,
 }
 GONE = "is not connected here: it follows another controller, goes on with what it has, or does not run"
+NO_LISTENER = "it has no listener for clients, and refused the one that it was told"
+DEAF = {"resource": "Listener clients", "reason": "bad file", "generation": 7}
 REFUSED = {"resource": "api", "reason": "no such cluster", "generation": 7}
 
 
@@ -69,6 +72,12 @@ REFUSED = {"resource": "api", "reason": "no such cluster", "generation": 7}
             {"rejections": [REFUSED, REFUSED]},
             ["does not have api as planned (and 1 more): no such cluster"],
         ),
+        ({"lagging": True, "serving": False, "rejections": [DEAF]}, [f"listens to nobody: {NO_LISTENER}: bad file"]),
+        (
+            {"serving": False, "rejections": [REFUSED, {**REFUSED, "resource": "listener"}]},
+            [f"listens to nobody: {NO_LISTENER}: no such cluster"],
+        ),
+        ({"connected": False, "synced": False, "serving": False}, [GONE]),
         (
             {"astray": {"api~gdpr": ["us-east-1"]}},
             ["holds us-east-1 in api~gdpr, where they do not belong: law may be broken"],
@@ -105,14 +114,16 @@ def test_an_edge_that_nobody_reads_back_is_told_of_while_it_carries_traffic(
 def test_doctor_judges_each_edge_and_all_of_them() -> None:
     gone = {**WELL, "connected": False, "synced": False}
     stray = {**WELL, "astray": {"api": ["x"]}}
+    deaf = {**WELL, "serving": False, "rejections": [DEAF]}
     levels = {
         name: [(check.name, check.level) for check in edges_of_server(edges)]
-        for name, edges in {"well": [WELL], "gone": [gone], "stray": [stray], "none": []}.items()
+        for name, edges in {"well": [WELL], "gone": [gone], "stray": [stray], "deaf": [deaf], "none": []}.items()
     }
     assert levels == {
         "well": [("edge edge-eu", Level.OK)],
         "gone": [("edge edge-eu", Level.WARN), ("edges", Level.WARN)],
         "stray": [("edge edge-eu", Level.FAIL)],
+        "deaf": [("edge edge-eu", Level.FAIL)],
         "none": [],
     }
 
@@ -227,11 +238,12 @@ class Plane(MemoryDataPlane):
         super().__init__()
         self.left: set[str] = set()
         self.refused: tuple[Rejection, ...] = ()
+        self.serving = True
 
     def states(self) -> Mapping[str, EdgeState]:
         """As ever, but for those that left and what they refused."""
         return {
-            name: replace(state, connected=name not in self.left, rejections=self.refused)
+            name: replace(state, connected=name not in self.left, rejections=self.refused, serving=self.serving)
             for name, state in super().states().items()
         }
 
@@ -297,7 +309,13 @@ def test_status_asks_for_attention_only_while_an_edge_needs_it(stage: Stage) -> 
     stage.plane.left.clear()
     stage.plane.refused = (Rejection("api", "not allowed", 1),)
     assert lines(stage.run("status")) == ["edge edge-eu does not have api as planned: not allowed"]
-    stage.plane.refused = ()
+    stage.plane.refused, stage.plane.serving = (Rejection("Listener clients", "bad file", 1),), False
+    said = f"listens to nobody: {NO_LISTENER}: bad file"
+    assert lines(stage.run("status")) == [f"edge edge-eu {said}"]
+    assert said in stage.run("doctor")
+    assert "yes, listens to nobody" in stage.run("edges", "list")
+    assert "yes, listens to nobody" in stage.run("edges", "show", "edge-eu")
+    stage.plane.refused, stage.plane.serving = (), True
     stage.tell(Astray("edge-eu", "api", ("us-east-1",)))
     assert lines(stage.run("status"))[0].startswith("edge edge-eu holds us-east-1 in api, ")
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from mahavishnu.integrations.multi_region.ports.dataplane import Load, LoadReport, MemoryDataPlane
+from mahavishnu.integrations.multi_region.surfaces.cli.operate import _say_edges
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Role
 from tests.surfaces.cli_stage import Home, eventually
 from tests.surfaces.http_served import Served, bearer, served, world
@@ -120,3 +121,22 @@ def test_how_requests_are_carried_is_shown_with_their_service(stage: Stage) -> N
     text = stage.run("services", "show", "api")
     assert re.search(r"^path /stream/ +without a limit, repeated up to 2 x$", text, re.MULTILINE)
     assert "within 2 s, another region asked after 0.5 s, repeated up to 2 x, with a key too" in text
+
+
+def test_a_failover_names_the_edges_that_have_not_taken_it_over(stage: Stage) -> None:
+    said = stage.run("failover", "eu-west-1", "--reason", "works", "--yes")
+    assert "eu-west-1 is failed over to us-east-1 100 %" in said
+    assert "taken over by quick\n" in said
+    assert "not acknowledged yet by slow" in said
+
+
+def test_what_edges_refuse_is_noted_beside_who_has_taken_a_failover_over(capsys: pytest.CaptureFixture[str]) -> None:
+    _say_edges({"acknowledged_by": ["edge-eu", "edge-us"], "lagging": [], "rejected": ["edge-us"]})
+    said = capsys.readouterr()
+    assert said.out == "taken over by edge-eu, edge-us\n"
+    assert said.err.startswith("warning: a part is refused by edge-us; no requests move by it")
+
+
+def test_without_edges_a_failover_says_nothing_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    _say_edges({"acknowledged_by": [], "lagging": [], "rejected": []})
+    assert "".join(capsys.readouterr()) == ""

@@ -115,6 +115,7 @@ def test_a_request_goes_to_the_nearest_region(shell: Shell) -> None:
     assert "Selected eu-central-1 for lowest latency" in text
     assert "round trip  est. " in text
     assert len(shell.json("route", *BERLIN, "--candidates", "1")["candidates"]) == 1
+    assert shell.run("route", *BERLIN, "--candidates", "1").count("est. ") == 2
     text = shell.run("route", *BERLIN, "--candidates", "2")
     assert [text.count(column) for column in ("candidate", "est. ", "then")] == [1, 3, 0]
     assert "unknown" in shell.run("route")
@@ -127,7 +128,11 @@ def test_explain_gives_the_reason_for_every_region_and_counts_nothing(shell: She
     text = shell.run("route", *BERLIN, "--service", "accounts", "--require", "gdpr", "--explain")
     assert re.search(r"^eu-central-1 +yes +selected", text, re.MULTILINE)
     assert re.search(r"^us-east-1 +no +lacks gdpr", text, re.MULTILINE)
-    assert shell.json("route", *BERLIN, "--explain")["decision"]["selected_region"] == "eu-central-1"
+    assert re.search(r"^eu-west-1 +yes +choice 2 +est\. \d+ ms", text, re.MULTILINE)
+    assert "unknown" in shell.run("route", "--explain")
+    said = shell.json("route", *BERLIN, "--explain")
+    assert said["decision"]["selected_region"] == "eu-central-1"
+    assert [region["estimate_ms"] > 0 for region in said["eligible"]] == [True] * len(REGIONS)
     assert shell.json("status")["routing"]["total_decisions"] == before
 
 

@@ -1,12 +1,17 @@
-"""Asking before something is changed."""
+"""What commands that change something have in common: they ask a person first, say who asks and why, and tell."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
 
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, RefusedError
+
+_NO_REASON = "no reason given"
+"""What the log says where a person gave no reason and the server wants one."""
 
 
 def agreed(what: str, question: str, yes: bool, as_json: bool) -> None:
@@ -27,3 +32,43 @@ def agreed(what: str, question: str, yes: bool, as_json: bool) -> None:
     except typer.Abort:
         print(file=sys.stderr)
     raise RefusedError("not_confirmed", "not confirmed; nothing was changed (add --yes in scripts)")
+
+
+def account() -> str:
+    """This account's name, by its number: no variable can change it."""
+    import os
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def why(reason: str, *, needed: bool = False) -> dict[str, str]:
+    """The reason, and the account of who asks, as the server's bodies have them."""
+    said = {"reason": reason or _NO_REASON} if reason or needed else {}
+    return said | {"by": account()}
+
+
+def ask_for(
+    server: str | None,
+    token: str | None,
+    path: Sequence[str],
+    body: object,
+    done: str | Callable[[Any], str],
+    as_json: bool,
+) -> Any:
+    """The server's answer to a POST, printed whole or as ``done`` says it. ``path``: its segments.
+
+    Raises ProblemError or UnreachableError when it comes to nothing.
+    """
+    from .client import connect, segment
+    from .output import say, show_json
+
+    answer = connect(server, token).post("/" + "/".join(map(segment, path)), body)
+    if as_json:
+        show_json(answer)
+    else:
+        say(done if isinstance(done, str) else done(answer))
+    return answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import math
 import signal
@@ -19,6 +18,7 @@ import uvicorn
 from mahavishnu.integrations.multi_region.adapters.sinks.logs import LogSink
 from mahavishnu.integrations.multi_region.adapters.sinks.metrics import MetricsSink
 from mahavishnu.integrations.multi_region.settings import Settings
+from mahavishnu.integrations.multi_region.shell.garbage import ShortCollections
 from mahavishnu.integrations.multi_region.surfaces.edges.here import edges_here
 from mahavishnu.integrations.multi_region.surfaces.http.auth import Tokens
 from mahavishnu.integrations.multi_region.surfaces.http.server import Server, create_app, protocol_for
@@ -64,9 +64,14 @@ def run(settings: Settings, door: Door, begin: Begin, ready: Callable[[], None],
 async def _run(settings: Settings, door: Door, begin: Begin, ready: Callable[[], None], beside: Beside | None) -> None:
     metrics = MetricsSink()
     plane = await open_plane(settings)
-    system = await create_multi_region_system(
-        settings, sinks=(LogSink(), metrics), plane=plane, first_look_s=FIRST_LOOK_S
-    )
+    try:
+        system = await create_multi_region_system(
+            settings, sinks=(LogSink(), metrics), plane=plane, first_look_s=FIRST_LOOK_S
+        )
+    except BaseException:  # whatever it is: a server for edges that is not stopped complains when it is collected
+        if plane is not None:
+            await plane.close()
+        raise
     try:
         await begin(system)
         app = create_app(system, tokens=door.tokens, open_reads=door.open_reads, metrics=metrics)
@@ -97,13 +102,18 @@ class _Server(Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._collections = ShortCollections()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say so."""
         await super().startup(sockets)
-        gc.collect()
-        gc.freeze()  # what is there now stays: a full collection would stop the loop for tens of milliseconds
+        self._collections.begin()
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop: requests finish."""
+        await super().shutdown(sockets)
+        self._collections.end()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

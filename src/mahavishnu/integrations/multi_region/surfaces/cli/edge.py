@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mahavishnu.integrations.multi_region.core.address import parse_address
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
 from .edges import EdgeId
@@ -72,7 +73,7 @@ def run(
     settings = settings_with({"server": server, "token": token, "envoy": None if envoy is None else str(envoy)})
     configure_logging(settings.log_level.value, settings.log_format.value)
     folder = state if state is not None else state_dir() / "edges"
-    addresses = tuple(_address(text) for text in controller)
+    addresses = tuple(parse_address(text, "--controller") for text in controller)
     tls = _tls(certificate, key, ca, controller_name, addresses, folder / f"{edge}.tls")
     found = find_envoy(settings.envoy)
     orders = Orders(edge, addresses, found, folder, tls=tls, threads=threads, drain_s=drain)
@@ -122,13 +123,6 @@ async def _unless_told(work: Coroutine[None, None, None], told: asyncio.Event) -
     doing.cancel()
     await asyncio.gather(doing, return_exceptions=True)
     return False
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not (colon and host.strip("[]") and port.isdecimal() and 0 < int(port) < 65_536):
-        raise InvalidInputError("--controller", text, "HOST:PORT, such as 10.0.0.1:18000")
-    return host.strip("[]"), int(port)
 
 
 def _tls(

@@ -40,7 +40,7 @@ def edges_of_server(edges: list[dict[str, Any]]) -> Iterator[Check]:
 
 
 def _of(trouble: Trouble) -> Check:
-    level = Level.FAIL if trouble.unlawful else Level.WARN
+    level = Level.FAIL if trouble.grave else Level.WARN
     return Check(f"edge {trouble.edge_id}", level, trouble.text, trouble.remedy)
 
 

@@ -17,12 +17,21 @@ _RUNBOOK = "docs/runbooks/edges.md"
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One thing that is wrong with an edge. ``unlawful``: it may send requests where the law forbids it."""
+    """One thing that is wrong with an edge.
+
+    ``unlawful``: it may send requests where the law forbids it; ``deaf``: it serves nobody.
+    """
 
     edge_id: str
     text: str
     remedy: str
     unlawful: bool = False
+    deaf: bool = False
+
+    @property
+    def grave(self) -> bool:
+        """Whether somebody has to look at once."""
+        return self.unlawful or self.deaf
 
     def __str__(self) -> str:
         """The trouble as one line."""
@@ -31,7 +40,7 @@ class Trouble:
 
 def troubles_of(edges: list[dict[str, Any]]) -> Iterator[Trouble]:
     """What is wrong with the edges that ``/v1/edges`` answers, the gravest first."""
-    for look in (_astray, _refusing, _lagging, _away):
+    for look in (_astray, _deaf, _refusing, _lagging, _away):
         for edge in edges:
             yield from look(edge)
 
@@ -53,9 +62,21 @@ def _astray(edge: dict[str, Any]) -> Iterator[Trouble]:
         yield Trouble(edge["edge_id"], text, f"take it out of service; see {_RUNBOOK}", unlawful=True)
 
 
+def _deaf(edge: dict[str, Any]) -> Iterator[Trouble]:
+    if _is_deaf(edge):
+        refused = edge["rejections"] or ()
+        why = next((each["reason"] for each in refused if each["resource"].lower().startswith("listener")), "no reason")
+        text = f"listens to nobody: it has no listener for clients, and refused the one that it was told: {why}"
+        yield Trouble(edge["edge_id"], text, f"mend what it says; see {_RUNBOOK}", deaf=True)
+
+
+def _is_deaf(edge: dict[str, Any]) -> bool:
+    return edge["connected"] and edge["serving"] is False
+
+
 def _refusing(edge: dict[str, Any]) -> Iterator[Trouble]:
     refused = edge["rejections"] or ()
-    if refused:
+    if refused and not _is_deaf(edge):
         first = refused[0]
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         text = f"does not have {first['resource']} as planned{more}: {first['reason']}"

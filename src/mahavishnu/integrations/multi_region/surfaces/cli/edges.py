@@ -123,12 +123,19 @@ def _row(edge: dict[str, Any]) -> tuple[object, ...]:
     return (
         edge["edge_id"],
         "not declared" if edge["spec"] is None else edge["spec"]["listen"],
-        "yes" if edge["connected"] else "no",
+        _connected(edge),
         _plan(edge),
         None if edge["rejections"] is None else len(edge["rejections"]),
         None if flying is None else sum(flying.values()),
         _rates(edge["rates"]),
     )
+
+
+def _connected(edge: dict[str, Any]) -> str:
+    """Whether it follows this controller, and whether clients reach it at all as far as that is known."""
+    if not edge["connected"]:
+        return "no"
+    return "yes, listens to nobody" if edge["serving"] is False else "yes"
 
 
 def _plan(edge: dict[str, Any]) -> str | None:
@@ -138,7 +145,9 @@ def _plan(edge: dict[str, Any]) -> str | None:
     if edge["acknowledged"] is None:
         return "none yet"
     held = f"{edge['acknowledged']}"
-    return held if edge["synced"] else f"{held} of {edge['current']}, lagging"
+    if edge["synced"]:
+        return held
+    return f"{held} of {edge['current']}{', lagging' if edge['lagging'] else ''}"
 
 
 def _rates(rates: dict[str, float] | None) -> str | None:
@@ -166,7 +175,7 @@ def _observed(edge: dict[str, Any]) -> list[tuple[str, object]]:
     flying = ", ".join(f"{region_id} {count}" for region_id, count in (edge["in_flight"] or {}).items() if count)
     refused = [(f"refused {n}", f"{r['resource']}: {r['reason']}") for n, r in enumerate(edge["rejections"] or (), 1)]
     return [
-        ("connected", "yes" if edge["connected"] else "no"),
+        ("connected", _connected(edge)),
         ("version", edge["version"] or None),
         ("plan", _plan(edge)),
         ("requests/s", _rates(edge["rates"])),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from mahavishnu.integrations.multi_region.core.address import is_loopback
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
-
-from .session import is_loopback
 
 BACKLOG = 2048
 

@@ -12,6 +12,7 @@ from mahavishnu.integrations.multi_region.errors import MultiRegionError
 from . import (
     data,
     demo,
+    deploy,
     deployments,
     doctor,
     edge,
@@ -138,9 +139,9 @@ _data.command("transfers")(data.transfers)
 _data.command("check")(data.check)
 
 _deploy = _group("deploy", "Begin deployments: where a service runs, or moves to.")
-_deploy.command("active-active")(deployments.active_active)
-_deploy.command("active-passive")(deployments.active_passive)
-_deploy.command("blue-green")(deployments.blue_green)
+_deploy.command("active-active")(deploy.active_active)
+_deploy.command("active-passive")(deploy.active_passive)
+_deploy.command("blue-green")(deploy.blue_green)
 
 _deployments = _group("deployments", "Look at deployments, and hand services back.")
 _deployments.command("list")(deployments.list_deployments)

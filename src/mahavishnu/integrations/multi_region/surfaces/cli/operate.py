@@ -11,11 +11,8 @@ import typer
 
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 
-from .asking import agreed
+from .asking import agreed, ask_for, why
 from .options import AsJson, Reason, RegionId, ServerUrl, TokenText, Yes
-
-NO_REASON = "no reason given"
-"""What the log says where a person gave no reason and the server wants one."""
 
 Rule = Annotated[
     str | None, typer.Option("--override", metavar="RULE", help="Break glass: lift this one safety rule, on record.")
@@ -51,7 +48,7 @@ def failover(
         "from_region": source,
         "to_region": target,
         "strategy": "graceful" if graceful else "immediate",
-        **_why(reason, needed=True),
+        **why(reason, needed=True),
         "override": _override(override, expires, reason),
     }
     if dry_run or not (yes or as_json):
@@ -68,6 +65,7 @@ def failover(
     shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in event["shares"].items())
     say(f"{source} is failed over to {shares}, in {event['duration_ms']:.0f} ms")
     _say_shed(event)
+    _say_edges(event)
 
 
 def drain(
@@ -85,9 +83,9 @@ def drain(
 
     Example: `multi-region drain eu-west-1 --reason "new racks" --yes`
     """
-    body = {"graceful": graceful, **_why(reason, needed=True), "override": _override(override, expires, reason)}
+    body = {"graceful": graceful, **why(reason, needed=True), "override": _override(override, expires, reason)}
     agreed(f"{region} gets no new traffic until somebody undrains it.", f"Drain {region}?", yes, as_json)
-    _act(server, token, f"/v1/regions/{_segment(region)}/drain", body, f"{region} is drained", as_json)
+    ask_for(server, token, ("v1", "regions", region, "drain"), body, f"{region} is drained", as_json)
 
 
 def undrain(
@@ -104,7 +102,7 @@ def undrain(
     """
     agreed(f"{region} may get traffic again, as its health allows.", f"Undrain {region}?", yes, as_json)
     text = f"{region} is not drained any more"
-    _act(server, token, f"/v1/regions/{_segment(region)}/undrain", _why(reason), text, as_json)
+    ask_for(server, token, ("v1", "regions", region, "undrain"), why(reason), text, as_json)
 
 
 def recover(
@@ -122,8 +120,8 @@ def recover(
     from .output import say
 
     agreed(f"Traffic that was moved off {region} may return.", f"Recover {region}?", yes, as_json)
-    path = f"/v1/regions/{_segment(region)}/recover"
-    event = _act(server, token, path, _why(reason), f"{region} has its traffic back", as_json)
+    path = ("v1", "regions", region, "recover")
+    event = ask_for(server, token, path, why(reason), f"{region} has its traffic back", as_json)
     if event["waiting"] and not as_json:
         say("still away, until somebody gives them back: " + ", ".join(event["waiting"]))
 
@@ -140,7 +138,7 @@ def freeze(
     Example: `multi-region freeze --reason "investigating" --yes`
     """
     agreed("Regions that fail keep their traffic until somebody acts.", "Freeze automation?", yes, as_json)
-    _act(server, token, "/v1/freeze", _why(reason, needed=True), "automation is frozen", as_json)
+    ask_for(server, token, ("v1", "freeze"), why(reason, needed=True), "automation is frozen", as_json)
 
 
 def unfreeze(
@@ -155,42 +153,7 @@ def unfreeze(
     Example: `multi-region unfreeze --yes`
     """
     agreed("Automation acts at once on what it held back.", "Unfreeze automation?", yes, as_json)
-    _act(server, token, "/v1/unfreeze", _why(reason), "automation acts again", as_json)
-
-
-def _act(server: str | None, token: str | None, path: str, body: object, done: str, as_json: bool) -> Any:
-    from .client import connect
-    from .output import say, show_json
-
-    answer = connect(server, token).post(path, body)
-    if as_json:
-        show_json(answer)
-    else:
-        say(done)
-    return answer
-
-
-def _segment(region: str) -> str:
-    from .client import segment
-
-    return segment(region)
-
-
-def _why(reason: str, *, needed: bool = False) -> dict[str, str]:
-    """The reason, and the account of who asks, as the server's bodies have them."""
-    said = {"reason": reason or NO_REASON} if reason or needed else {}
-    return said | {"by": account()}
-
-
-def account() -> str:
-    """This account's name, by its number: no variable can change it."""
-    import os
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
+    ask_for(server, token, ("v1", "unfreeze"), why(reason), "automation acts again", as_json)
 
 
 def _override(rule: str | None, expires: str | None, reason: str) -> dict[str, object] | None:
@@ -199,13 +162,14 @@ def _override(rule: str | None, expires: str | None, reason: str) -> dict[str, o
         if expires is not None:
             raise InvalidInputError("--expires", expires, "to be given only together with --override RULE")
         return None
+    from mahavishnu.integrations.multi_region.core.figures import DAY_S, Bounds
     from mahavishnu.integrations.multi_region.surfaces.world.units import parse_duration
 
     if not reason:
         raise InvalidInputError("--reason", "left out", "a text that says why the rule must be lifted")
     if expires is None:
         raise InvalidInputError("--expires", "left out", "how long the override holds, such as 1h; at most 24h")
-    return {"rule": rule, "reason": reason, "expires_in_s": parse_duration(expires, "--expires", least_s=1)}
+    return {"rule": rule, "reason": reason, "expires_in_s": parse_duration(expires, "--expires", Bounds(1, DAY_S))}
 
 
 def _show_plan(plan: dict[str, Any]) -> None:
@@ -218,8 +182,21 @@ def _show_plan(plan: dict[str, Any]) -> None:
     say(f"{plan['from_region']} carries {number(plan['load'])} requests/s; they go to")
     show_table(("region", "share", "requests/s", "round trip"), rows, empty="nowhere")
     _say_shed(plan)
-    for name, why in plan["excluded"].items():
-        say(f"not to {name}: it {why}")
+    for name, objection in plan["excluded"].items():
+        say(f"not to {name}: it {objection}")
+
+
+def _say_edges(event: dict[str, Any]) -> None:
+    """Which edges do by the failover, which not yet, and which refuse a part of what they were told."""
+    from .output import note, say
+
+    taken, lagging, rejected = (", ".join(event[name]) for name in ("acknowledged_by", "lagging", "rejected"))
+    if taken:
+        say(f"taken over by {taken}")
+    if lagging:
+        note(f"warning: not acknowledged yet by {lagging}: requests there may still go the old way")
+    if rejected:
+        note(f"warning: a part is refused by {rejected}; no requests move by it: `multi-region edges` says which")
 
 
 def _say_shed(plan: dict[str, Any]) -> None:

@@ -28,5 +28,7 @@ TokenText = Annotated[
     ),
 ]
 RegionId = Annotated[str, typer.Argument(metavar="REGION", help="The region's id, such as eu-west-1.")]
+RegionIds = Annotated[list[str], typer.Argument(metavar="REGION...", help="The regions.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first; for scripts.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the event log.")]
+Follow = Annotated[bool, typer.Option("--follow", "-F", help="Show how it goes until it has settled.")]

@@ -92,6 +92,7 @@ def show_whole(found: Document) -> None:
             ("strategy", found["strategy"] + (", declared" if found["declared"] else "")),
             ("state", found["state"]),
             ("held", found["held"]),
+            ("failover", found["failover_strategy"]),
             ("shares", shares_text(found)),
             ("roles", ", ".join(f"{region} {role}" for region, role in found["roles"].items())),
             ("steps", ", ".join(f"{step:g} %" for step in found["steps"]) or None),

@@ -114,10 +114,15 @@ def _status_of(remote: Remote, path: str, body: object) -> int:
 
 
 def _alarms(status: dict[str, Any]) -> Iterator[Check]:
-    from .status import alarms
+    from .status import alarms, held_text
 
+    held = [one for one in status["held_deployments"] if one["waits_for_a_person"]]
+    remedies = {held_text(one): f"multi-region failover {', '.join(one['active']) or 'REGION'}" for one in held}
     for alarm in alarms(status):
-        yield Check("server", Level.WARN, alarm, "multi-region events shows since when")
+        if alarm in remedies:
+            yield Check("deployments", Level.FAIL, alarm, remedies[alarm])
+        else:
+            yield Check("server", Level.WARN, alarm, "multi-region events shows since when")
     if not status["regions"]:
         yield Check("regions", Level.WARN, "none is registered", "multi-region apply -f world.yaml")
 

@@ -27,7 +27,9 @@ def route(
     candidates: Annotated[
         int | None, typer.Option(min=1, max=MANY, help="Name so many regions, with the round trip to expect to each.")
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="The reason for every region; counts nothing.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="The reason for every region, and its round trip; counts nothing.")
+    ] = False,
     as_json: AsJson = False,
     server: ServerUrl = None,
     token: TokenText = None,
@@ -55,8 +57,8 @@ def route(
     if explain:
         _explain(remote.post("/v1/route/explain", body), as_json)
         return
-    decision = remote.post("/route", {**body, "candidates": MANY if candidates is None else max(2, candidates)})
-    found = decision["candidates"] = decision["candidates"][:candidates]
+    decision = remote.post("/route", {**body, "candidates": MANY if candidates is None else candidates})
+    found = decision["candidates"]
     if as_json:
         show_json(decision)
         return
@@ -95,7 +97,7 @@ def _explain(said: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(said)
     else:
-        show_table(("region", "may serve", "why"), _reasons(said), empty="no region is registered")
+        show_table(("region", "may serve", "why", "round trip"), _reasons(said), empty="no region is registered")
         if decision is not None:
             say(decision["reasoning"])
     if decision is None:
@@ -104,10 +106,10 @@ def _explain(said: dict[str, Any], as_json: bool) -> None:
         raise typer.Exit(REFUSED)
 
 
-def _reasons(said: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _reasons(said: dict[str, Any]) -> list[tuple[str, str, str, str | None]]:
     """A row for each region: the eligible in their order, then those left out."""
     rows = [
-        (region["region_id"], "yes", "selected" if place == 1 else f"choice {place}")
+        (region["region_id"], "yes", "selected" if place == 1 else f"choice {place}", _round_trip(region))
         for place, region in enumerate(said["eligible"], start=1)
     ]
-    return rows + [(region_id, "no", why["text"]) for region_id, why in said["excluded"].items()]
+    return rows + [(region_id, "no", why["text"], None) for region_id, why in said["excluded"].items()]

@@ -10,10 +10,10 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mahavishnu.integrations.multi_region.core.address import is_loopback
 from mahavishnu.integrations.multi_region.errors import StoreError
 from mahavishnu.integrations.multi_region.settings import runtime_dir
 
@@ -25,16 +25,6 @@ class Session:
     url: str
     token: str
     pid: int
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach that host; a name other than ``localhost`` is not trusted to be so."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 def session_file(port: int) -> Path:

@@ -54,6 +54,13 @@ def alarms(found: dict[str, Any]) -> Iterator[str]:
         yield "no region may serve"
     for region_id, why in found["held"].items():
         yield f"{region_id} would be out of service, but safety keeps it in: {why}"
+    for one in found["held_deployments"]:
+        yield held_text(one)
+
+
+def held_text(one: dict[str, Any]) -> str:
+    """A deployment that does not go on, in words."""
+    return f"service {one['service']} {'waits for you' if one['waits_for_a_person'] else 'is held'}: {one['held']}"
 
 
 def edge_alarms(edges: list[dict[str, Any]]) -> Iterator[str]:
