@@ -14,6 +14,10 @@ TESTS ?=
 # Only what the lock names may be installed: hashes for every file, nothing fetched to build with.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
+PYTEST := $(BIN)/python -m pytest
+# Two at a time: tests that take no time; slow ones start many processes themselves.
+TWO := -n 2
+
 .PHONY: help setup lint check test demo bench lock clean
 
 help: ## this list
@@ -41,10 +45,10 @@ lint: $(STAMP) ## format, lint, which way imports point, types
 	$(BIN)/mypy
 
 check: lint ## what to run before a commit: lint and the fast tests
-	$(BIN)/python -m pytest -q -m "not slow" $(TESTS)
+	$(PYTEST) -q $(TWO) -m "not slow" $(TESTS)
 
 test: $(STAMP) ## every test; `make test TESTS=tests/core` for some
-	$(BIN)/python -m pytest $(TESTS)
+	$(PYTEST) $(TESTS)
 
 demo: $(STAMP) ## regions, clients and a failure on this machine; `make demo DEMO='--fault hang'`
 	$(BIN)/multi-region demo $(DEMO)

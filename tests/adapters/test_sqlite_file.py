@@ -13,6 +13,7 @@ import pytest
 from mahavishnu.integrations.multi_region.adapters.stores import sqlite_file
 from mahavishnu.integrations.multi_region.adapters.stores.sqlite import SqliteStore
 from mahavishnu.integrations.multi_region.errors import InvalidInputError, StoreError
+from mahavishnu.integrations.multi_region.testing.watch_contract import collect
 from tests.adapters.sqlite_tools import integrity, locked, opened, running, tamper
 
 FILLER = """
@@ -126,6 +127,16 @@ async def test_a_disk_that_takes_no_more_is_an_error_and_costs_nothing_acknowled
     assert len(entries) == 2 * int(count) + 1 and int(count) > 0
     assert entries["after"].value == count
     assert integrity(place) == "ok"
+
+
+async def test_a_watch_reads_a_long_history_to_its_end_though_nobody_commits_any_more(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_file, "PAGE", 2)
+    async with opened(place, poll_s=3600.0) as store:
+        revisions = [await store.commit({"a": str(number)}) for number in range(11)]
+        seen = await collect(store.watch(after=0), len(revisions))
+    assert [change.revision for change in seen] == revisions
 
 
 async def test_history_must_be_at_least_one_commit(place: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from mahavishnu.integrations.multi_region.core.model import (
     ComplianceFramework,
@@ -23,7 +24,9 @@ from mahavishnu.integrations.multi_region.core.model import (
     RoutingStrategy,
     parse_enum,
     slug,
+    words,
 )
+from mahavishnu.integrations.multi_region.core.validation import check_name
 from mahavishnu.integrations.multi_region.errors import InvalidInputError
 from mahavishnu.integrations.multi_region.testing.builders import region, service, view
 
@@ -64,10 +67,35 @@ def test_a_typo_is_answered_with_the_nearest_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("EU Data Policy", "eu-data-policy"), ("a", "a"), ("  A/B  c ", "a-b-c"), ("ÜBER", "über")]
+    ("name", "expected"),
+    [
+        ("EU Data Policy", "eu-data-policy"),
+        ("a", "a"),
+        ("  A/B  c ", "a-b-c"),
+        ("x" * 63, "x" * 63),
+        ("ÜBER", "uber-b51c8541"),
+        ("EUデータ", "eu-5595b5d6"),
+        ("データ", "16773842"),
+        ("x" * 80, "x" * 54 + "-d929cdee"),
+        ("x" * 53 + " " + "x" * 20, "x" * 53 + "-f436a36d"),
+        ("⑴", "1-0013819e"),
+        ("!!", ""),
+    ],
 )
 def test_a_name_becomes_an_id(name: str, expected: str) -> None:
     assert slug(name) == expected
+
+
+@given(st.text(), st.text())
+def test_an_id_from_a_name_can_be_declared_and_tells_names_of_other_words_apart(one: str, other: str) -> None:
+    for name in (one, other):
+        assert slug(name) == "" if not words(name) else check_name(slug(name), "policy_id")
+    assert (slug(one) == slug(other)) == (words(one) == words(other))
+
+
+@pytest.mark.parametrize(("one", "other"), [("ÜBER", "Uber"), ("x" * 80, "x" * 81), ("データ", "規則")])
+def test_names_that_look_the_same_in_plain_letters_have_other_ids(one: str, other: str) -> None:
+    assert slug(one) != slug(other)
 
 
 # --- what follows from a field -----------------------------------------------------------------

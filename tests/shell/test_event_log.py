@@ -245,6 +245,21 @@ async def test_L19_what_was_done_to_the_log_behind_its_back_is_named(
     await store.close()
 
 
+async def test_L19_whichever_character_is_changed_is_found(store: Turnstile) -> None:
+    log = Journal(store, HaltedClock())
+    await log.record({}, [happened("1", share=0.5), happened("2")])
+    assert await log.verify() == 2
+    for seq in (1, 2):
+        text = (await store.load(key(seq))).entries[key(seq)].value
+        for place, character in enumerate(text):
+            changed = text[:place] + ("x" if character != "x" else "y") + text[place + 1 :]
+            await store.commit({key(seq): changed})
+            with pytest.raises(AuditBrokenError):
+                await log.verify()
+        await store.commit({key(seq): text})
+    assert await log.verify() == 2
+
+
 async def test_L19_the_log_is_never_written_over(store: Turnstile) -> None:
     await Journal(store, HaltedClock()).record({}, [happened("1"), happened("2")])
     await store.commit({"events-head": None})

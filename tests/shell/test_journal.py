@@ -151,6 +151,24 @@ async def test_close_waits_for_what_was_asked_and_takes_no_more(journal: Journal
     assert subjects(await journal.tail()) == ["first", "second"]
 
 
+async def test_a_call_that_was_still_being_checked_when_the_journal_closed_is_refused(
+    journal: Journal, store: Turnstile
+) -> None:
+    calls = [asyncio.create_task(journal.record({"a": "1"}, [happened("x")] * 50)) for _ in range(2)]
+    await asyncio.sleep(0)
+    await journal.close()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [UnavailableError, UnavailableError]
+    assert (await store.load()).entries == {}
+
+
+async def test_calls_take_effect_in_order_however_many_events_they_bring(journal: Journal) -> None:
+    many = asyncio.create_task(journal.record({"a": "many"}, [happened("many")] * 50))
+    one = asyncio.create_task(journal.record({"a": "one"}, [happened("one")]))
+    await asyncio.gather(many, one)
+    assert subjects(await journal.tail()) == ["many"] * 50 + ["one"]
+
+
 # --- sinks ----------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from mahavishnu.integrations.multi_region.errors import (
 )
 from mahavishnu.integrations.multi_region.ports.store import MemoryStore
 from mahavishnu.integrations.multi_region.shell.journal import Journal, Recorded
+from mahavishnu.integrations.multi_region.shell.journal_batch import MAX_KEYS
 from tests.shell.journal_tools import HaltedClock, Turnstile, happened, held_up, subjects, turns
 
 
@@ -86,6 +87,25 @@ async def test_two_guards_on_one_key_that_contradict_are_not_mixed_up(journal: J
     store.gate.set()
     results = await asyncio.gather(first, right, wrong, return_exceptions=True)
     assert [type(result).__name__ for result in results] == ["Recorded", "Recorded", "StaleRevisionError"]
+
+
+async def test_a_guard_on_what_a_waiting_call_writes_is_judged_after_it(journal: Journal, store: Turnstile) -> None:
+    first = await held_up(journal, store)
+    writes = asyncio.create_task(journal.record({"a": "1"}, []))
+    absent = asyncio.create_task(journal.record({"b": "1"}, [], {"a": 0}))
+    await turns()
+    store.gate.set()
+    results = await asyncio.gather(first, writes, absent, return_exceptions=True)
+    assert [type(result).__name__ for result in results] == ["Recorded", "Recorded", "StaleRevisionError"]
+
+
+async def test_a_shared_commit_is_full_at_its_limit_and_not_beyond(journal: Journal, store: Turnstile) -> None:
+    first = await held_up(journal, store)
+    calls = [asyncio.create_task(journal.record({f"k{n}": "1"}, [])) for n in range(MAX_KEYS + 1)]
+    await turns()
+    store.gate.set()
+    await asyncio.gather(first, *calls)
+    assert [len(keys) for keys in store.commits] == [1, MAX_KEYS, 1]
 
 
 async def test_a_shared_commit_stays_within_what_a_store_takes_at_once(journal: Journal, store: Turnstile) -> None:

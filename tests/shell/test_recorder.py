@@ -66,6 +66,16 @@ async def test_while_the_store_is_lost_events_wait_and_it_is_said(bench: Bench) 
     assert bench.recorder.store_lost is None
 
 
+async def test_events_that_the_store_refused_together_come_back_in_order(bench: Bench) -> None:
+    bench.store.lose()
+    bench.tell("a", "b", "c")
+    await bench.clock.advance(30)
+    bench.tell("d")
+    bench.store.find()
+    await bench.clock.advance(10)
+    assert await bench.told() == ["a", "b", "c", "d"]
+
+
 async def test_an_event_that_no_log_can_hold_keeps_no_other_from_it(bench: Bench) -> None:
     bench.tell("a")
     bench.recorder.soon(Event(EventKind.HEALTH_CHANGED, float("nan"), "broken"))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,8 @@ from mahavishnu.integrations.multi_region.surfaces.demo.scene import (
 from mahavishnu.integrations.multi_region.surfaces.demo.view import picture
 from mahavishnu.integrations.multi_region.surfaces.world.load import world_from_json
 
-PACKAGE = "mahavishnu.integrations.multi_region"
+from .demo_stage import PACKAGE, Run, command, environment, side_by_side
+
 VICTIM, OTHER, FAR = "eu-west-1", "eu-central-1", "us-east-1"
 
 
@@ -478,34 +478,25 @@ async def test_a_process_that_ends_too_soon_is_reported_with_what_it_said() -> N
 # --- whole runs -----------------------------------------------------------------------------------
 
 SECONDS, RATE = 9, 24
+TIMED = ("--without-envoy", "--seconds", str(SECONDS), "--rate", str(RATE))
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", PACKAGE, "demo", "--without-envoy", *arguments]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where runs keep their files; empty again afterwards."""
-    yield tmp_path
-    assert list(tmp_path.iterdir()) == []
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
+@pytest.fixture(scope="module")
+def begun(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Run]]]:
+    """Whole runs, one for each fault."""
+    with side_by_side(request, {fault: (*TIMED, "--fault", fault) for fault in WITHOUT_EDGES}) as runs:
+        yield runs
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", WITHOUT_EDGES)
-def test_a_region_fails_and_nobody_is_left_without_an_answer(fault: Fault, folder: Path) -> None:
-    arguments = ("--fault", fault.value, "--seconds", str(SECONDS), "--rate", str(RATE), "--json")
-    run = subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(folder), timeout=120)
-    report = json.loads(run.stdout)
-    by_text = {promise["text"]: promise for promise in report["promises"]}
+@pytest.mark.parametrize("run", WITHOUT_EDGES)
+def test_a_region_fails_and_nobody_is_left_without_an_answer(run: Fault, begun: Mapping[str, Future[Run]]) -> None:
+    ended = begun[run].result()
+    by_text = {promise["text"]: promise for promise in ended.report["promises"]}
     del by_text[MOVED]  # how fast that was is for benchmarks to judge, on a machine that is not shared
-    assert [promise for promise in by_text.values() if not promise["held"]] == [], run.stderr
-    assert run.returncode == (0 if report["ok"] else 1)
-    check_story(report, fault)
+    assert [promise for promise in by_text.values() if not promise["held"]] == [], ended.said
+    assert ended.code == (0 if ended.report["ok"] else 1)
+    check_story(ended.report, run)
 
 
 def check_story(report: dict[str, Any], fault: Fault) -> None:
@@ -531,7 +522,7 @@ def check_story(report: dict[str, Any], fault: Fault) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_running_however_the_demo_ends(how: signal.Signals, tmp_path: Path) -> None:
-    arguments = command("--fault", "hang", "--seconds", "20", "--rate", "8")
+    arguments = command("--without-envoy", "--fault", "hang", "--seconds", "8", "--rate", "8")
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment(tmp_path)) as run:
         try:
             assert run.stdout is not None

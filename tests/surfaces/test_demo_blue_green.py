@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -33,7 +31,8 @@ from mahavishnu.integrations.multi_region.surfaces.demo.rollout_view import fina
 from mahavishnu.integrations.multi_region.surfaces.demo.scene import EU_SERVICE, REGION_IDS, WEB, places, world
 from mahavishnu.integrations.multi_region.surfaces.world.load import world_from_json
 
-PACKAGE = "mahavishnu.integrations.multi_region"
+from .demo_stage import PACKAGE, Run, side_by_side
+
 BLUE, GREEN, OTHER = "us-east-1", "eu-west-1", "eu-central-1"
 
 
@@ -252,24 +251,15 @@ def test_the_report_is_drawn_and_written_down(report: RolloutReport) -> None:
 SECONDS, RATE = 15, 32
 
 
-def play(folder: Path, *arguments: str) -> tuple[int, Any, str]:
-    """Run the demo as a process; its exit code, its report, what it said beside that."""
-    command = [
-        sys.executable,
-        "-m",
-        PACKAGE,
-        "demo",
-        "--without-envoy",
-        "--scenario",
-        "blue-green",
-        "--json",
-        *arguments,
-    ]
-    more = ("--seconds", str(SECONDS), "--rate", str(RATE))
-    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run([*command, *more], capture_output=True, text=True, env=environment, timeout=150)
-    assert list(folder.iterdir()) == []
-    return run.returncode, json.loads(run.stdout), run.stderr
+TIMED = ("--without-envoy", "--scenario", "blue-green", "--seconds", str(SECONDS), "--rate", str(RATE))
+RUNS = {"good": TIMED, "bad": (*TIMED, "--fault", "errors")}
+
+
+@pytest.fixture(scope="module")
+def begun(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Run]]]:
+    """Whole runs, one with a good version and one with a bad one."""
+    with side_by_side(request, RUNS) as runs:
+        yield runs
 
 
 def kept(report: Any) -> dict[str, bool]:
@@ -277,9 +267,11 @@ def kept(report: Any) -> dict[str, bool]:
 
 
 @pytest.mark.slow
-def test_web_moves_under_load_and_no_request_fails(tmp_path: Path) -> None:
-    code, report, said = play(tmp_path)
-    assert (code, report["ok"], set(kept(report).values())) == (0, True, {True}), (report["promises"], said)
+@pytest.mark.parametrize("run", ["good"])
+def test_web_moves_under_load_and_no_request_fails(run: str, begun: Mapping[str, Future[Run]]) -> None:
+    ended = begun[run].result()
+    report, said = ended.report, ended.said
+    assert (ended.code, report["ok"], set(kept(report).values())) == (0, True, {True}), (report["promises"], said)
     assert (report["state"], [step["percent"] for step in report["steps"]]) == ("serving", [10, 50, 100])
     requests = report["requests"]
     assert requests["total"] >= 0.9 * SECONDS * RATE
@@ -290,8 +282,12 @@ def test_web_moves_under_load_and_no_request_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_bad_version_is_rolled_back_by_itself_and_costs_nobody_an_answer(tmp_path: Path) -> None:
-    _, report, said = play(tmp_path, "--fault", "errors")
+@pytest.mark.parametrize("run", ["bad"])
+def test_a_bad_version_is_rolled_back_by_itself_and_costs_nobody_an_answer(
+    run: str, begun: Mapping[str, Future[Run]]
+) -> None:
+    ended = begun[run].result()
+    report, said = ended.report, ended.said
     promises = kept(report)
     del promises[HOME]  # how fast that was is for benchmarks to judge, on a machine that is not shared
     assert set(promises.values()) == {True}, (report["promises"], said)

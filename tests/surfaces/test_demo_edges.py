@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -53,10 +50,10 @@ from mahavishnu.integrations.multi_region.surfaces.demo.scene import (
 )
 from mahavishnu.integrations.multi_region.surfaces.world.load import world_from_json
 
-PACKAGE = "mahavishnu.integrations.multi_region"
+from .demo_stage import Run, command, environment, play, short_folder, side_by_side
+
 VICTIM, OTHER, FAR = "eu-west-1", "eu-central-1", "us-east-1"
 PORTS = {edge_id: 10_000 + number for number, edge_id in enumerate(EDGES)}
-NO_NETWORKS = why_not()
 
 
 # --- the scene ------------------------------------------------------------------------------------
@@ -346,48 +343,63 @@ def test_the_report_is_drawn_and_written_down(name: str) -> None:
 
 # --- whole runs -----------------------------------------------------------------------------------
 
-SECONDS, RATE = 10, 24
+SECONDS, RATE = 10.0, 24
+LONGER = {"controller-loss": 14.0, "bad-version": 15.0}
+RUNS = {
+    "kill": ("--fault", "kill"),
+    "drop": ("--fault", "drop"),
+    "drain": ("--scenario", "drain"),
+    "controller-loss": ("--scenario", "controller-loss"),
+    "residency": ("--scenario", "residency"),
+    "bad-version": ("--scenario", "blue-green", "--fault", "errors"),
+}
+
+
+def seconds_of(name: str) -> float:
+    return LONGER.get(name, SECONDS)
+
+
+@pytest.fixture(scope="module")
+def begun(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Run]]]:
+    """Whole runs through real Envoys."""
+    timed = {
+        name: (*arguments, "--seconds", str(seconds_of(name)), "--rate", str(RATE)) for name, arguments in RUNS.items()
+    }
+    with side_by_side(request, timed) as runs:
+        yield runs
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """Where runs keep their files; empty again afterwards. Its name is short: sockets live below it."""
-    found = Path(tempfile.mkdtemp(prefix="mrd-"))
-    yield found
-    left = [path.name for path in found.iterdir()]
-    shutil.rmtree(found, ignore_errors=True)
-    assert left == []
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", PACKAGE, "demo", *arguments]
-
-
-def play(folder: Path, *arguments: str, seconds: float = SECONDS) -> Any:
-    """Run the demo as a process; its report. Every promise held but what a busy machine may break."""
-    more = ("--json", "--seconds", str(seconds), "--rate", str(RATE), *arguments)
-    run = subprocess.run(command(*more), capture_output=True, text=True, env=environment(folder), timeout=150)
-    assert run.stdout, run.stderr
-    report = json.loads(run.stdout)
-    assert [p for p in report["promises"] if not p["held"] and p["text"] != LEFT] == [], (report, run.stderr)
-    assert run.returncode == (0 if report["ok"] else 1)
-    assert report["requests"]["total"] >= 0.9 * seconds * RATE
+def run(begun: Mapping[str, Future[Run]], request: pytest.FixtureRequest) -> Any:
+    """A run's report. Every promise held but what a busy machine may break."""
+    found = begun[request.param].result()
+    report = found.report
+    assert [p for p in report["promises"] if not p["held"] and p["text"] != LEFT] == [], (report, found.said)
+    assert found.code == (0 if report["ok"] else 1)
+    assert report["requests"]["total"] >= 0.9 * seconds_of(request.param) * RATE
     assert report["audit"]["ok"]
     return report
 
 
+@pytest.fixture
+def networks() -> None:
+    """Skips where packets cannot be dropped."""
+    missing = why_not()
+    if missing is not None:
+        pytest.skip(f"PACKETS CANNOT BE DROPPED HERE: {missing}")
+
+
+def of(name: str) -> pytest.MarkDecorator:
+    """The test is about the run of this name."""
+    return pytest.mark.parametrize("run", [name], indirect=True)
+
+
 @pytest.mark.slow
-def test_without_an_envoy_clients_help_themselves_and_that_is_said(folder: Path) -> None:
-    none = {**environment(folder), "MAHAVISHNU_MULTI_REGION__ENVOY": str(folder / "none")}
-    more = ("--json", "--seconds", "6", "--rate", "8")
-    run = subprocess.run(command(*more), capture_output=True, text=True, env=none, timeout=120)
-    said = [line for line in run.stderr.splitlines() if "without Envoy" in line]
+def test_without_an_envoy_clients_help_themselves_and_that_is_said() -> None:
+    ended = play(("--seconds", "6", "--rate", "8"), {"MAHAVISHNU_MULTI_REGION__ENVOY": "/nowhere/envoy"})
+    said = [line for line in ended.said.splitlines() if "without Envoy" in line]
     assert len(said) == 1 and "clients ask the controller" in said[0]
-    assert json.loads(run.stdout)["requests"]["failed"] == 0
+    assert ended.report["requests"]["failed"] == 0
 
 
 def devices() -> set[str]:
@@ -395,82 +407,80 @@ def devices() -> set[str]:
     return {path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith("mrd")}
 
 
+@of("kill")
 @pytest.mark.slow
-def test_a_region_is_killed_and_edges_lose_nothing(folder: Path) -> None:
-    report = play(folder, "--fault", "kill")
-    phases, requests = report["phases"], report["requests"]
-    assert (report["through"], requests["failed_idempotent"], report["residency_violations"]) == ("envoy", 0, 0)
+def test_a_region_is_killed_and_edges_lose_nothing(run: Any) -> None:
+    phases, requests = run["phases"], run["requests"]
+    assert (run["through"], requests["failed_idempotent"], run["residency_violations"]) == ("envoy", 0, 0)
     assert {"GET", "POST", "POST with a key"} == set(requests["by_method"])
     steps = [phases[name] for name in ("first_signal_ms", "verdict_ms", "plan_ms", "acknowledged_ms")]
     assert steps == sorted(steps) and phases["lagging"] == []
-    victim = next(region for region in report["regions"] if region["region_id"] == VICTIM)
+    victim = next(region for region in run["regions"] if region["region_id"] == VICTIM)
     assert victim["share_before"] > 0 and victim["share_after"] == 0
 
 
+@of("drop")
 @pytest.mark.slow
-@pytest.mark.skipif(NO_NETWORKS is not None, reason=f"PACKETS CANNOT BE DROPPED HERE: {NO_NETWORKS}")
-def test_packets_are_dropped_and_edges_lose_nothing(folder: Path) -> None:
-    report = play(folder, "--fault", "drop")
-    assert report["requests"]["failed_idempotent"] == 0
-    assert report["phases"]["plan_ms"] is not None
+def test_packets_are_dropped_and_edges_lose_nothing(networks: None, run: Any) -> None:
+    assert run["requests"]["failed_idempotent"] == 0
+    assert run["phases"]["plan_ms"] is not None
     assert devices() == set()
 
 
+@of("drain")
 @pytest.mark.slow
-def test_a_drain_under_streams_fails_nothing_at_all(folder: Path) -> None:
-    report = play(folder, "--scenario", "drain")
-    assert report["requests"]["failures"] == {}
-    assert report["requests"]["by_method"]["stream"] > 0
-    kinds = [event["kind"] for event in report["events"]]
+def test_a_drain_under_streams_fails_nothing_at_all(run: Any) -> None:
+    assert run["requests"]["failures"] == {}
+    assert run["requests"]["by_method"]["stream"] > 0
+    kinds = [event["kind"] for event in run["events"]]
     assert kinds.index("drain.started") < kinds.index("drain.completed") < kinds.index("drain.lifted")
 
 
+@of("controller-loss")
 @pytest.mark.slow
-def test_edges_do_without_a_controller_while_a_region_dies(folder: Path) -> None:
-    report = play(folder, "--scenario", "controller-loss", seconds=14)
-    assert report["requests"]["failed_idempotent"] == 0
-    moments = {moment["what"]: moment["ms"] for moment in report["moments"]}
+def test_edges_do_without_a_controller_while_a_region_dies(run: Any) -> None:
+    assert run["requests"]["failed_idempotent"] == 0
+    moments = {moment["what"]: moment["ms"] for moment in run["moments"]}
     assert moments["the controller is killed"] < 0 < moments["the controller is there again"]
-    assert report["phases"]["plan_ms"] > 0  # and so by the controller that came back: none was there when it happened
+    assert run["phases"]["plan_ms"] > 0  # and so by the controller that came back: none was there when it happened
 
 
+@of("residency")
 @pytest.mark.slow
-def test_no_request_bound_to_the_eu_leaves_it_even_with_no_region_left(folder: Path) -> None:
-    report = play(folder, "--scenario", "residency")
-    requests = report["requests"]
-    assert (requests["failed_idempotent"], report["residency_violations"]) == (0, 0)
+def test_no_request_bound_to_the_eu_leaves_it_even_with_no_region_left(run: Any) -> None:
+    requests = run["requests"]
+    assert (requests["failed_idempotent"], run["residency_violations"]) == (0, 0)
     assert sum(requests["refused"].values()) > 0
-    for region in report["regions"]:
+    for region in run["regions"]:
         assert region["share_after"] == 0 or region["region_id"] not in EU_REGIONS
 
 
+@of("bad-version")
 @pytest.mark.slow
-def test_a_bad_version_is_rolled_back_by_what_edges_saw(folder: Path) -> None:
-    report = play(folder, "--scenario", "blue-green", "--fault", "errors", seconds=15)
-    assert (report["through"], report["state"], len(report["steps"])) == ("envoy", "rolled_back", 1)
-    back = next(line for line in report["history"] if line["state"] == "rolling_back")
+def test_a_bad_version_is_rolled_back_by_what_edges_saw(run: Any) -> None:
+    assert (run["through"], run["state"], len(run["steps"])) == ("envoy", "rolled_back", 1)
+    back = next(line for line in run["history"] if line["state"] == "rolling_back")
     assert "requests to green failed" in back["why"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_no_envoy_is_left_running_however_the_demo_ends(how: signal.Signals) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="mrd-"))
-    arguments = command("--seconds", "20", "--rate", "8")
-    try:
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment(folder)) as run:
-            try:
-                assert run.stdout is not None
-                next(line for line in run.stdout if "THE FAULT" in line)
-                started = descendants(run.pid)
-                assert sum("envoy" in name_of(pid) for pid in started) == len(EDGES)
-                run.send_signal(how)
-                assert run.wait(90) != 0
-            finally:
-                run.kill()
+    arguments = command("--seconds", "8", "--rate", "8")
+    with (
+        short_folder() as folder,
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment(folder)) as demo,
+    ):
+        try:
+            assert demo.stdout is not None
+            next(line for line in demo.stdout if "THE FAULT" in line)
+            started = descendants(demo.pid)
+            assert sum("envoy" in name_of(pid) for pid in started) == len(EDGES)
+            demo.send_signal(how)
+            assert demo.wait(90) != 0
+        finally:
+            demo.kill()
         wait_for(lambda: not any(map(running, started)))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:

@@ -199,16 +199,17 @@ class ForbiddenTargetError(Exception):
 
 
 class CheckedResolver(AbstractResolver):
-    """Looks names up and refuses addresses that the rules forbid."""
+    """Looks names up as probes do, on a machine without a network too, and refuses addresses that the rules forbid."""
 
     def __init__(self, rules: TargetRules) -> None:
         self._rules = rules
-        self._inner = aiohttp.ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
+        loop = asyncio.get_running_loop()
+        infos = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        found = [_resolved(host, family, proto, address) for family, _, proto, _, address in infos]
         for one in found:
             objection = target_objection(one["host"], self._rules)
             if objection is not None:
@@ -216,4 +217,11 @@ class CheckedResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        await self._inner.close()
+        """Nothing is held."""
+
+
+def _resolved(host: str, family: int, proto: int, address: tuple[object, ...]) -> ResolveResult:
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return ResolveResult(
+        hostname=host, host=str(address[0]), port=int(str(address[1])), family=family, proto=proto, flags=flags
+    )

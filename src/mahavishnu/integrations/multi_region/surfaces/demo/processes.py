@@ -103,7 +103,8 @@ class Child:
                 self.send(what)
                 self.send(signal.SIGCONT)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), within_s)
+                async with asyncio.timeout(within_s):
+                    await self._process.wait()
                 break
         await self._forget()
 
