@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .core.edges import ClientPlace, EdgeSpec, Network
     from .core.election import Leader
     from .core.facts import Attestation
-    from .core.failover import FailoverEvent, FailoverStrategy, RecoveryEvent
+    from .core.failover import FailoverEvent, FailoverStrategy
     from .core.model import (
         AdminState,
         CloudProvider,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         UpstreamProtocol,
     )
     from .core.policy import Rule
+    from .core.recovery import RecoveryEvent
     from .core.routes import RouteClass
     from .core.routing import Explanation, RoutingDecision
     from .core.templates import policy_from_template
@@ -65,7 +66,8 @@ _WHERE = {
     "core.facts": ("Attestation",),
     "core.policy": ("Rule",),
     "core.templates": ("policy_from_template",),
-    "core.failover": ("FailoverEvent", "FailoverStrategy", "RecoveryEvent"),
+    "core.failover": ("FailoverEvent", "FailoverStrategy"),
+    "core.recovery": ("RecoveryEvent",),
     "core.model": (
         "AdminState",
         "CloudProvider",
