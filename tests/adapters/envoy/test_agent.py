@@ -195,26 +195,32 @@ async def test_one_that_never_held_anything_waits_for_a_controller(tmp_path: Pat
             await until(serves(port, "a"))
 
 
+@asynccontextmanager
+async def left_behind(xds: int, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """An Envoy in the new ``folder`` as an agent leaves it that was killed."""
+    folder.mkdir()
+    bootstrap = bootstrap_document("edge", (("127.0.0.1", xds),), admin_socket=str(folder / "admin.sock"))
+    (folder / "bootstrap.json").write_text(json.dumps(bootstrap))
+    command = [str(find_envoy().path), "-c", str(folder / "bootstrap.json"), "--disable-hot-restart", "-l", "off"]
+    left = await asyncio.create_subprocess_exec(*command)
+    try:
+        yield left
+    finally:
+        if left.returncode is None:
+            left.kill()
+            await left.wait()
+
+
 async def test_an_envoy_that_its_agent_left_behind_is_relieved(tmp_path: Path) -> None:
     port, xds, state, left_in = free_port(), free_port(), tmp_path / "s", tmp_path / "left"
-    left_in.mkdir()
     state.mkdir()
-    bootstrap = bootstrap_document("edge", (("127.0.0.1", xds),), admin_socket=str(left_in / "admin.sock"))
-    (left_in / "bootstrap.json").write_text(json.dumps(bootstrap))
-    async with region("a") as a, controller(xds, plan(port, a)):
-        command = [str(find_envoy().path), "-c", str(left_in / "bootstrap.json"), "--disable-hot-restart", "-l", "off"]
-        left = await asyncio.create_subprocess_exec(*command)
-        try:
+    async with region("a") as a, controller(xds, plan(port, a)), left_behind(xds, left_in) as left:
+        await until(serves(port, "a"))
+        (state / "edge.pid").write_text(json.dumps({"pid": left.pid, "run_dir": str(left_in)}))
+        async with agent(xds, state) as edge:
+            await asyncio.wait_for(left.wait(), DEADLINE_S)
             await until(serves(port, "a"))
-            (state / "edge.pid").write_text(json.dumps({"pid": left.pid, "run_dir": str(left_in)}))
-            async with agent(xds, state) as edge:
-                await asyncio.wait_for(left.wait(), DEADLINE_S)
-                await until(serves(port, "a"))
-                assert edge.pid not in (None, left.pid)
-        finally:
-            if left.returncode is None:
-                left.kill()
-                await left.wait()
+            assert edge.pid not in (None, left.pid)
 
 
 async def test_a_process_that_is_none_of_ours_is_let_be(tmp_path: Path) -> None:
@@ -274,24 +280,14 @@ def _is_dead(pid: int) -> Callable[[], Awaitable[bool]]:
 
 async def test_one_that_ends_before_it_has_relieved_another_ends_both(tmp_path: Path) -> None:
     port, xds, state, left_in = free_port(), free_port(), tmp_path / "s", tmp_path / "left"
-    left_in.mkdir()
     state.mkdir()
-    bootstrap = bootstrap_document("edge", (("127.0.0.1", xds),), admin_socket=str(left_in / "admin.sock"))
-    (left_in / "bootstrap.json").write_text(json.dumps(bootstrap))
-    async with region("a") as a, controller(xds, plan(port, a)):
-        command = [str(find_envoy().path), "-c", str(left_in / "bootstrap.json"), "--disable-hot-restart", "-l", "off"]
-        left = await asyncio.create_subprocess_exec(*command)
-        try:
-            await until(serves(port, "a"))
-            (state / "edge.pid").write_text(json.dumps({"pid": 1, "run_dir": str(left_in)}))  # it was started again
-            async with agent(xds, state):
-                pass
-            await asyncio.wait_for(left.wait(), DEADLINE_S)
-            assert not left_in.exists()
-        finally:
-            if left.returncode is None:
-                left.kill()
-                await left.wait()
+    async with region("a") as a, controller(xds, plan(port, a)), left_behind(xds, left_in) as left:
+        await until(serves(port, "a"))
+        (state / "edge.pid").write_text(json.dumps({"pid": 1, "run_dir": str(left_in)}))  # it was started again
+        async with agent(xds, state):
+            pass
+        await asyncio.wait_for(left.wait(), DEADLINE_S)
+        assert not left_in.exists()
 
 
 # --- what cannot be, and what is said of it -------------------------------------------------------

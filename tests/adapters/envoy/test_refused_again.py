@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -245,7 +245,8 @@ def test_an_edge_that_goes_on_keeps_what_it_acknowledged_once_it_has_shown_to_ho
     assert not any(isinstance(one, (Acknowledged, Settled)) for one in heard)
 
 
-def test_an_edge_that_brings_something_older_has_acknowledged_nothing() -> None:
+def an_edge_that_lost_its_memory() -> tuple[Roster, Callable[[], Edge]]:
+    """A roster whose edge acknowledged 2 and ended, and how it comes back with what it held at 1."""
     roster, _ = listening()
     roster.publish({E: world()}, {})
     first = Edge(roster, Client(delta=True))
@@ -255,9 +256,18 @@ def test_an_edge_that_brings_something_older_has_acknowledged_nothing() -> None:
     first.talk()
     assert roster.states()[E].acknowledged == 2
     first.end()
-    kept = Client(delta=True)
-    kept.holds = old
-    edge = Edge(roster, kept)
+
+    def hold_older() -> Edge:
+        client = Client(delta=True)
+        client.holds = {url: dict(held) for url, held in old.items()}
+        return Edge(roster, client)
+
+    return roster, hold_older
+
+
+def test_an_edge_that_brings_something_older_has_acknowledged_nothing() -> None:
+    roster, hold_older = an_edge_that_lost_its_memory()
+    edge = hold_older()
     edge.talk(asks=4)  # as many as it takes to say what it holds
     assert roster.states()[E].acknowledged is None
     edge.talk()
@@ -265,18 +275,9 @@ def test_an_edge_that_brings_something_older_has_acknowledged_nothing() -> None:
 
 
 def test_nor_has_it_after_a_stream_that_broke_before_it_had_told_all() -> None:
-    roster, _ = listening()
-    roster.publish({E: world()}, {})
-    first = Edge(roster, Client(delta=True))
-    first.talk()
-    old = {url: dict(held) for url, held in first.client.holds.items()}
-    roster.publish({E: world(2, a="moved")}, {})
-    first.talk()
-    first.end()
+    roster, hold_older = an_edge_that_lost_its_memory()
     for asks in (1, 1, 4):
-        kept = Client(delta=True)
-        kept.holds = {url: dict(held) for url, held in old.items()}
-        edge = Edge(roster, kept)
+        edge = hold_older()
         edge.talk(asks=asks)
         assert roster.states()[E].acknowledged is None, asks
         if asks == 1:
